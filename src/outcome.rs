@@ -1,0 +1,332 @@
+//! What a run found out, as plain values: verdicts, no IO.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What a drill proved. See the table in README for the exit codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Verdict {
+    Passed,
+    Corrected,
+    Simulated,
+    Leftovers,
+    Unverified,
+    Failed,
+}
+
+/// Where something stands in a file of the team.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub struct SourceRef {
+    pub file: String,
+    /// From 1.
+    pub line: usize,
+}
+
+impl std::fmt::Display for SourceRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
+/// How the text that ran relates to the document's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum TextLabel {
+    Verbatim,
+    Corrected,
+    /// Stands in for a click, an edit or a prompt.
+    Equivalent,
+    Human,
+}
+
+/// What the program that ran is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ProgramLabel {
+    Real,
+    /// Our own program in place of one that the team has.
+    Rewritten,
+    Simulated,
+}
+
+/// The phases of a drill, in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    Provision,
+    Seed,
+    Backup,
+    Loss,
+    Restore,
+    Reconcile,
+    Verify,
+    Teardown,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "result", rename_all = "snake_case")]
+pub enum PhaseResult {
+    Completed,
+    /// The procedure is at fault.
+    Failed {
+        reason: String,
+    },
+    /// Could not be found out: environment, tool, interruption.
+    Unverified {
+        reason: String,
+        remedy: String,
+    },
+    NotReached,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PhaseOutcome {
+    pub phase: Phase,
+    #[serde(flatten)]
+    pub result: PhaseResult,
+    #[schemars(with = "f64")]
+    #[serde(with = "seconds")]
+    pub duration: Duration,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "result", rename_all = "snake_case")]
+pub enum StepResult {
+    Succeeded,
+    Failed {
+        reason: String,
+        exit: Option<i32>,
+    },
+    /// The harness could not run it or lost sight of it.
+    Unverified {
+        reason: String,
+        remedy: String,
+    },
+    NotRun {
+        reason: String,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Waited {
+    #[serde(rename = "for")]
+    pub condition: String,
+    #[schemars(with = "f64")]
+    #[serde(with = "seconds")]
+    pub duration: Duration,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct StepOutcome {
+    pub phase: Phase,
+    pub procedure: String,
+    pub source: SourceRef,
+    /// The text that ran, slots filled, secrets taken out.
+    pub command: String,
+    pub text: TextLabel,
+    pub program: ProgramLabel,
+    #[serde(flatten)]
+    pub result: StepResult,
+    #[schemars(with = "f64")]
+    #[serde(with = "seconds")]
+    pub duration: Duration,
+    pub waited: Vec<Waited>,
+    /// Declared time a person takes for it, with where the figure comes from.
+    pub human: Option<HumanTime>,
+    /// Relative to the run's directory.
+    pub log: Option<String>,
+    /// The last lines it printed, redacted; kept for failed steps.
+    pub output_tail: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct HumanTime {
+    #[schemars(with = "f64")]
+    #[serde(with = "seconds")]
+    pub duration: Duration,
+    pub source: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "result", rename_all = "snake_case")]
+pub enum CheckResult {
+    Held,
+    Differs { difference: String },
+    NotRun { reason: String },
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CheckOutcome {
+    pub name: String,
+    pub phase: Phase,
+    #[serde(flatten)]
+    pub result: CheckResult,
+    /// What was compared: "12 tables, 3 sequences".
+    pub detail: String,
+    #[schemars(with = "f64")]
+    #[serde(with = "seconds")]
+    pub duration: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Expectation {
+    Accepted,
+    Refused,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "observed", rename_all = "snake_case")]
+pub enum Observation {
+    Accepted,
+    Refused { reason: String },
+    Unknown { reason: String },
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CredentialOutcome {
+    pub principal: String,
+    /// Where its secret is kept: `secret taiga/postgres-secret[postgres-password]`.
+    pub kept_in: String,
+    pub checkpoint: String,
+    pub expected: Expectation,
+    #[serde(flatten)]
+    pub observed: Observation,
+    /// A random password was refused just before; without it an accepted login proves nothing.
+    pub random_refused: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ObjectiveKind {
+    Rto,
+    /// Measured: seconds of committed writes that did not come back.
+    RpoMeasured,
+    /// From the schedule: interval + duration of a backup.
+    RpoWorstCase,
+    /// The same with one run missed.
+    RpoOneMissedRun,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ObjectiveOutcome {
+    pub kind: ObjectiveKind,
+    /// `None`: could not be measured, and `detail` says why.
+    #[schemars(with = "Option<f64>")]
+    #[serde(with = "optional_seconds")]
+    pub measured: Option<Duration>,
+    #[schemars(with = "Option<f64>")]
+    #[serde(with = "optional_seconds")]
+    pub promised: Option<Duration>,
+    /// Only on a representative environment is a missed promise a failure; elsewhere indicative.
+    pub representative: bool,
+    pub detail: String,
+}
+
+/// A correction that was applied, as its scenario words it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ErratumOutcome {
+    pub id: String,
+    pub source: SourceRef,
+    pub documented: String,
+    pub correction: String,
+    pub reason: String,
+    /// What the real program answered to the documented text.
+    pub answer: String,
+    pub versions: String,
+}
+
+/// A command or thing that stands outside the proof, and why.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Note {
+    pub source: Option<SourceRef>,
+    pub what: String,
+    pub why: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Acceptance {
+    pub verdict: Verdict,
+    pub reason: String,
+    pub owner: String,
+    #[schemars(with = "String")]
+    pub until: jiff::civil::Date,
+}
+
+/// One drill: a scenario's variant on one environment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DrillOutcome {
+    pub scenario: String,
+    pub variant: String,
+    pub environment: String,
+    pub as_written: bool,
+    pub phases: Vec<PhaseOutcome>,
+    pub steps: Vec<StepOutcome>,
+    pub checks: Vec<CheckOutcome>,
+    pub credentials: Vec<CredentialOutcome>,
+    pub objectives: Vec<ObjectiveOutcome>,
+    pub errata: Vec<ErratumOutcome>,
+    /// Commands of a procedure that no drill runs and no waiver names; things of the system no procedure covers.
+    pub uncovered: Vec<Note>,
+    pub waived: Vec<Note>,
+    pub provided: Vec<Note>,
+    /// Stand-ins for parts that matter; one is enough for SIMULATED.
+    pub simulated: Vec<Note>,
+    /// Anything that teardown left behind.
+    pub leftovers: Vec<String>,
+    /// blake3 of runbook, scenario, images, programs, redrill.
+    pub digests: BTreeMap<String, String>,
+    /// Versions as the programs printed them.
+    pub versions: BTreeMap<String, String>,
+    pub accept: Vec<Acceptance>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Outcome {
+    pub run: String,
+    #[schemars(with = "String")]
+    pub started: Timestamp,
+    #[schemars(with = "String")]
+    pub finished: Timestamp,
+    pub rng: u64,
+    pub drills: Vec<DrillOutcome>,
+    /// Problems that kept a drill from starting at all (usage): exit 64.
+    pub usage: Vec<String>,
+}
+
+pub(crate) mod seconds {
+    use serde::{Deserialize, Deserializer, Serializer};
+    use std::time::Duration;
+
+    pub fn serialize<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64((value.as_secs_f64() * 1e6).round() / 1e6)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        let value = f64::deserialize(deserializer)?;
+        Duration::try_from_secs_f64(value).map_err(serde::de::Error::custom)
+    }
+}
+
+pub(crate) mod optional_seconds {
+    use serde::{Deserialize, Deserializer, Serializer};
+    use std::time::Duration;
+
+    pub fn serialize<S: Serializer>(value: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(value) => super::seconds::serialize(value, serializer),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        Option::<f64>::deserialize(deserializer)?
+            .map(|value| Duration::try_from_secs_f64(value).map_err(serde::de::Error::custom))
+            .transpose()
+    }
+}

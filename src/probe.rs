@@ -1,0 +1,146 @@
+//! The prober's protocol: what redrill asks of itself inside the drill, one JSON line each way.
+//!
+//! `redrill __probe` runs in a pod of the drill. It reads a u32 (big endian) length and that many bytes of JSON,
+//! one [`Request`], from stdin, and answers with JSON lines of [`Reply`] on stdout. Framing by length, because
+//! servers before 1.30 cannot tell end of file on stdin.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::outcome::{Expectation, Observation};
+use crate::redact::Secret;
+
+/// How to reach a PostgreSQL database, as one principal.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PostgresTarget {
+    pub host: String,
+    pub port: u16,
+    pub database: String,
+    pub user: String,
+    pub password: Secret,
+}
+
+/// A restic repository and how to open it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ResticTarget {
+    pub repository: String,
+    pub password: Secret,
+    /// `AWS_ACCESS_KEY_ID` and the like.
+    pub env: BTreeMap<String, Secret>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum LoginTarget {
+    Postgres(PostgresTarget),
+    Restic(ResticTarget),
+    /// Basic credentials against an HTTP endpoint: 2xx accepted, 401/403 refused.
+    Http {
+        url: String,
+        user: String,
+        password: Secret,
+    },
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "snake_case")]
+pub enum Request {
+    /// Fills a database with the shapes that break restores. `bytes` is the rough size; same `rng`, same content.
+    SeedPostgres {
+        target: PostgresTarget,
+        second_role: String,
+        bytes: u64,
+        rng: u64,
+    },
+    /// Fills a directory: odd names, empty files, a symlink, modes, owners.
+    SeedFiles {
+        root: String,
+        bytes: u64,
+        rng: u64,
+        owner: u32,
+        group: u32,
+    },
+    /// Makes the ledger's table, `redrill_ledger(k bigint primary key, at timestamptz)`, and the nonces', `redrill_nonce`.
+    PrepareLedger {
+        target: PostgresTarget,
+    },
+    /// Commits rows 1..k one by one, answering `Reply::Committed` for each, until stdin ends or `Stop` arrives.
+    Ledger {
+        target: PostgresTarget,
+        pause_micros: u64,
+    },
+    /// What the ledger holds now.
+    ReadLedger {
+        target: PostgresTarget,
+    },
+    WriteNonce {
+        target: PostgresTarget,
+        label: String,
+        value: String,
+    },
+    ReadNonces {
+        target: PostgresTarget,
+    },
+    /// Logs in for real. First with a random password, which must be refused.
+    Login {
+        target: LoginTarget,
+        expected: Expectation,
+    },
+    /// Digests of everything that is seeded; `tables` named in `except` (live data) are left out.
+    FingerprintPostgres {
+        target: PostgresTarget,
+        except: Vec<String>,
+    },
+    FingerprintFiles {
+        root: String,
+    },
+    /// Tries to reach each address (IP:port) from here; none may answer.
+    Isolation {
+        addresses: Vec<String>,
+    },
+    /// One authenticated write, tried until it succeeds or the deadline (milliseconds) passes.
+    FirstWrite {
+        target: PostgresTarget,
+        deadline_millis: u64,
+    },
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "reply", rename_all = "snake_case")]
+pub enum Reply {
+    Done,
+    /// Row k was acknowledged by the server at this moment (microseconds since the epoch).
+    Committed {
+        k: u64,
+        at_micros: i64,
+    },
+    Ledger {
+        rows: u64,
+        first: Option<u64>,
+        last: Option<u64>,
+        gaps: u64,
+        last_at_micros: Option<i64>,
+    },
+    Nonces {
+        values: BTreeMap<String, String>,
+    },
+    Login {
+        observed: Observation,
+        random_refused: bool,
+    },
+    Fingerprint {
+        fingerprint: crate::fingerprint::Fingerprint,
+    },
+    Reached {
+        addresses: Vec<String>,
+    },
+    Wrote {
+        at_micros: i64,
+    },
+    /// The prober could not do what was asked; no secrets in it.
+    Error {
+        doing: String,
+        reason: String,
+    },
+}

@@ -1,0 +1,1 @@
+//! Markdown runbooks (CommonMark), through pulldown-cmark.

@@ -1,0 +1,206 @@
+//! What makes and drives the containers of pods, whatever they are made of.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use futures::future::BoxFuture;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::mpsc;
+
+use crate::redact::Secret;
+
+pub mod process;
+
+/// A pod, as `cluster/namespace/name/uid`: unique over all clusters of a drill.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PodId(pub String);
+
+/// One container of a pod. A restart of it is a new `create` under the same id after `remove`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ContainerId {
+    pub pod: PodId,
+    pub container: String,
+}
+
+/// A directory that outlives containers: a claim (`cluster/namespace/claim`) or a pod's emptyDir.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct VolumeId(pub String);
+
+/// Names that a pod resolves to an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostEntry {
+    pub address: IpAddr,
+    pub names: Vec<String>,
+}
+
+/// What the containers of a pod share: a network with one address, a host name, resolved names.
+#[derive(Debug, Clone)]
+pub struct PodSandbox {
+    pub id: PodId,
+    pub hostname: String,
+    pub hosts: Vec<HostEntry>,
+}
+
+/// An image, resolved: what a container gets when the pod does not say otherwise.
+#[derive(Debug, Clone, Default)]
+pub struct Image {
+    pub reference: String,
+    pub entrypoint: Vec<String>,
+    pub cmd: Vec<String>,
+    pub env: Vec<(String, String)>,
+    /// `USER` of the image, a number or a name (`postgres`); the runtime looks a name up.
+    pub user: Option<String>,
+    pub working_dir: Option<PathBuf>,
+    /// Sent by a graceful stop; `SIGTERM` where the image names none.
+    pub stop_signal: Option<i32>,
+    /// Files of the host that appear in the root, on runtimes that build roots themselves.
+    pub files: Vec<ImageFile>,
+}
+
+/// A file or directory of the host, shown read-only at `target`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageFile {
+    pub source: PathBuf,
+    pub target: PathBuf,
+}
+
+/// A file that exists only in the container's memory: a key of a Secret or a ConfigMap.
+#[derive(Clone)]
+pub struct ProjectedFile {
+    /// Relative to the mount's target.
+    pub path: PathBuf,
+    pub mode: u32,
+    pub content: bytes::Bytes,
+}
+
+#[derive(Clone)]
+pub enum MountSource {
+    Volume(VolumeId),
+    /// A read-only tmpfs with these files.
+    Files(Vec<ProjectedFile>),
+}
+
+#[derive(Clone)]
+pub struct Mount {
+    pub source: MountSource,
+    /// Below the source, made if absent.
+    pub sub_path: Option<PathBuf>,
+    pub target: PathBuf,
+    pub read_only: bool,
+}
+
+/// One container to make: everything is resolved, nothing is looked up any more.
+#[derive(Clone)]
+pub struct ContainerSpec {
+    pub id: ContainerId,
+    pub image: Image,
+    /// The program and its arguments.
+    pub argv: Vec<String>,
+    /// On top of the image's; the later entry of a name counts.
+    pub env: Vec<(String, Secret)>,
+    pub working_dir: Option<PathBuf>,
+    pub run_as_user: Option<u32>,
+    pub run_as_group: Option<u32>,
+    /// Supplemental group; volumes of the container are given to it, set-gid.
+    pub fs_group: Option<u32>,
+    pub mounts: Vec<Mount>,
+}
+
+/// How a container's program ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ContainerExit {
+    Code(i32),
+    Signal(i32),
+}
+
+impl ContainerExit {
+    /// The code a shell would show: 128 + n for signal n.
+    pub fn code(self) -> i32 {
+        match self {
+            Self::Code(code) => code,
+            Self::Signal(signal) => 128 + signal,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TerminalSize {
+    pub rows: u16,
+    pub columns: u16,
+}
+
+#[derive(Debug, Clone)]
+pub struct ExecSpec {
+    pub argv: Vec<String>,
+    pub stdin: bool,
+    /// A pseudo terminal of this size; stdout then carries both streams.
+    pub tty: Option<TerminalSize>,
+}
+
+pub type ByteReader = Box<dyn AsyncRead + Send + Unpin>;
+pub type ByteWriter = Box<dyn AsyncWrite + Send + Unpin>;
+
+/// A program running in a container. Dropping it kills the program's process group.
+pub struct ExecSession {
+    /// Dropping or shutting it down is end of file for the program.
+    pub stdin: Option<ByteWriter>,
+    pub stdout: ByteReader,
+    pub stderr: Option<ByteReader>,
+    pub resize: Option<mpsc::Sender<TerminalSize>>,
+    /// Completes when the program has ended, whether or not its output was read.
+    pub exit: BoxFuture<'static, Result<ContainerExit, RuntimeError>>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LogOptions {
+    pub follow: bool,
+    pub tail: Option<usize>,
+    /// The log of the container that ran before the last restart.
+    pub previous: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeError {
+    #[error("no such {what} `{id}`")]
+    NotFound { what: &'static str, id: String },
+    /// The program itself could not be executed (absent, not executable): the fault of what was asked.
+    #[error("cannot run `{program}`: {reason}")]
+    CannotRun { program: String, reason: String },
+    /// The runtime could not do its part.
+    #[error("{doing}: {reason}")]
+    Failed { doing: String, reason: String },
+}
+
+/// Makes and drives containers. One value serves all clusters of a drill.
+///
+/// Everything made is found again by `inventory` until it is removed; `remove*` of something that is
+/// not there succeeds.
+#[async_trait]
+pub trait PodRuntime: Send + Sync {
+    /// Makes the pod's network and gives its address.
+    async fn create_pod(&self, pod: &PodSandbox) -> Result<IpAddr, RuntimeError>;
+    /// Replaces the names that the pod resolves, for running containers too.
+    async fn set_hosts(&self, pod: &PodId, hosts: &[HostEntry]) -> Result<(), RuntimeError>;
+    async fn remove_pod(&self, pod: &PodId) -> Result<(), RuntimeError>;
+
+    async fn create(&self, container: &ContainerSpec) -> Result<(), RuntimeError>;
+    async fn start(&self, container: &ContainerId) -> Result<(), RuntimeError>;
+    /// Completes when the container's program has ended.
+    async fn wait(&self, container: &ContainerId) -> Result<ContainerExit, RuntimeError>;
+    async fn exec(&self, container: &ContainerId, exec: &ExecSpec) -> Result<ExecSession, RuntimeError>;
+    async fn signal(&self, container: &ContainerId, signal: i32) -> Result<(), RuntimeError>;
+    /// stdout and stderr of the container's program, in the order written.
+    async fn logs(&self, container: &ContainerId, options: LogOptions) -> Result<ByteReader, RuntimeError>;
+    /// Kills what is left of it and removes it; its log stays readable until the pod is removed.
+    async fn remove(&self, container: &ContainerId) -> Result<(), RuntimeError>;
+
+    async fn create_volume(&self, volume: &VolumeId) -> Result<(), RuntimeError>;
+    async fn remove_volume(&self, volume: &VolumeId) -> Result<(), RuntimeError>;
+
+    /// A TCP connection to a pod's port, made from inside the drill's network (probes).
+    async fn connect(&self, address: std::net::SocketAddr) -> Result<tokio::net::TcpStream, RuntimeError>;
+
+    /// Everything that exists now, one name per thing, sorted.
+    async fn inventory(&self) -> Result<Vec<String>, RuntimeError>;
+}
