@@ -2,7 +2,9 @@
 //! throwaway copy of the system, and proves from the outside what came back.
 
 pub mod cluster;
+pub mod drill;
 pub mod fingerprint;
+pub mod kubernetes;
 pub mod outcome;
 pub mod probe;
 pub mod redact;

@@ -1,0 +1,3 @@
+//! One scenario on one environment: the only place that orders phases.
+
+pub mod pace;
