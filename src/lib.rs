@@ -4,8 +4,10 @@
 pub mod cluster;
 pub mod fingerprint;
 pub mod outcome;
+pub mod plan;
 pub mod probe;
 pub mod redact;
 pub mod runbook;
 pub mod runtime;
+pub mod scenario;
 pub mod session;
