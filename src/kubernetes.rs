@@ -56,6 +56,31 @@ pub struct Exec {
     pub held: kube::api::AttachedProcess,
 }
 
+impl Exec {
+    /// stdin and stdout, for a program that is talked to until one side hangs up: the connection lives as long as the
+    /// reader, and the exit status is not looked at.
+    pub fn into_streams(self) -> (ByteWriter, ByteReader) {
+        let stdin = self.stdin.unwrap_or_else(|| Box::new(tokio::io::sink()));
+        (stdin, Box::new(HeldReader { reader: self.stdout, _held: self.held }))
+    }
+}
+
+/// A reader that keeps the connection it reads from.
+struct HeldReader {
+    reader: ByteReader,
+    _held: kube::api::AttachedProcess,
+}
+
+impl tokio::io::AsyncRead for HeldReader {
+    fn poll_read(
+        mut self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+        buffer: &mut tokio::io::ReadBuf<'_>,
+    ) -> std::task::Poll<std::io::Result<()>> {
+        std::pin::Pin::new(&mut self.reader).poll_read(context, buffer)
+    }
+}
+
 /// A program to start in a pod.
 #[derive(Debug, Clone)]
 pub struct ExecRequest<'a> {

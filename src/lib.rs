@@ -5,6 +5,7 @@ pub mod cluster;
 pub mod drill;
 pub mod fingerprint;
 pub mod kubernetes;
+pub mod objective;
 pub mod outcome;
 pub mod plan;
 pub mod probe;
