@@ -2,10 +2,15 @@
 //! throwaway copy of the system, and proves from the outside what came back.
 
 pub mod cluster;
+pub mod console;
+pub mod drill;
+pub mod exit_code;
 pub mod fingerprint;
+pub mod journal;
 pub mod outcome;
 pub mod probe;
 pub mod redact;
+pub mod report;
 pub mod runbook;
 pub mod runtime;
 pub mod session;

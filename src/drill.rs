@@ -1,0 +1,3 @@
+//! A drill, from provisioning to teardown.
+
+pub mod event;
