@@ -9,3 +9,4 @@ pub mod redact;
 pub mod runbook;
 pub mod runtime;
 pub mod session;
+pub mod system;
