@@ -20,3 +20,4 @@ pub mod runbook;
 pub mod runtime;
 pub mod scenario;
 pub mod session;
+pub mod system;

@@ -1,0 +1,145 @@
+//! Images of the local environment: a folder whose Dockerfile is the only description, for containers and for sandboxes.
+//!
+//! A sandbox shows the host's programs, so of a Dockerfile it takes what does not need building: the packages that `apt-get install`
+//! asks of the host, the files that are copied in, and the settings of the process. Anything else is refused by name: an
+//! image must not mean one thing in a container and another here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use crate::outcome::{ProgramLabel, SourceRef};
+use crate::runtime;
+
+use super::Problem;
+
+mod dockerfile;
+
+/// A folder's image, as the local environment takes it.
+#[derive(Debug, Clone)]
+pub struct LocalImage {
+    pub image: runtime::Image,
+    /// Debian packages that the host has to have.
+    pub packages: BTreeSet<String>,
+    /// Of the folder: names, modes and contents.
+    pub digest: String,
+    pub label: ProgramLabel,
+    pub folder: PathBuf,
+}
+
+/// What a reference of the manifests stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Binding {
+    pub folder: PathBuf,
+    pub label: ProgramLabel,
+    /// Where the scenario says so.
+    pub source: SourceRef,
+}
+
+/// References of manifests, and the folders that stand for them.
+#[derive(Debug, Clone, Default)]
+pub struct Images {
+    bindings: BTreeMap<String, Binding>,
+    /// Files that a build context does not hold, by name: the harness has them elsewhere (its own program).
+    pub provided: BTreeMap<String, PathBuf>,
+}
+
+impl Images {
+    pub fn new(bindings: BTreeMap<String, Binding>) -> Self {
+        Self { bindings, provided: BTreeMap::new() }
+    }
+
+    /// Reads the image of every reference in `wanted`, and says what stands in the way of any of them: a reference without a
+    /// binding, a folder without a Dockerfile, an instruction that the local environment does not have. A binding that nothing
+    /// wants is a problem too.
+    pub fn resolve(
+        &self,
+        wanted: &BTreeMap<String, Vec<SourceRef>>,
+    ) -> Result<BTreeMap<String, LocalImage>, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let mut images = BTreeMap::new();
+        for (reference, places) in wanted {
+            let Some(binding) = self.bindings.get(reference) else {
+                let hint = super::manifest::did_you_mean(reference, self.bindings.keys().map(String::as_str));
+                let message = format!("no image for `{reference}`{hint}: bind it in the scenario's `images`");
+                problems
+                    .extend(places.iter().map(|place| Problem { source_ref: place.clone(), message: message.clone() }));
+                continue;
+            };
+            match read(reference, &binding.folder, binding.label, &self.provided) {
+                Ok(image) => drop(images.insert(reference.clone(), image)),
+                Err(found) => problems.extend(found),
+            }
+        }
+        for (reference, binding) in &self.bindings {
+            if !wanted.contains_key(reference) {
+                let hint = super::manifest::did_you_mean(reference, wanted.keys().map(String::as_str));
+                let message = format!("nothing of the system uses the image `{reference}`{hint}: remove the binding");
+                problems.push(Problem { source_ref: binding.source.clone(), message });
+            }
+        }
+        problems.sort();
+        problems.dedup();
+        if problems.is_empty() { Ok(images) } else { Err(problems) }
+    }
+}
+
+/// Reads the image in `folder`. `provided` gives files of the build context that are not in the folder.
+pub fn read(
+    reference: &str,
+    folder: &Path,
+    label: ProgramLabel,
+    provided: &BTreeMap<String, PathBuf>,
+) -> Result<LocalImage, Vec<Problem>> {
+    let file = folder.join("Dockerfile");
+    let name = file.display().to_string();
+    let unreadable = |error: std::io::Error| vec![Problem::new(&name, 1, format!("cannot be read: {error}"))];
+    let text = std::fs::read_to_string(&file).map_err(unreadable)?;
+    // Shown in roots by this path, whatever the working directory is by then.
+    let folder = folder.canonicalize().map_err(unreadable)?;
+    let (mut image, packages) = dockerfile::read(&name, &text, &folder, provided)?;
+    image.reference = reference.to_owned();
+    let digest = digest(&folder).map_err(unreadable)?;
+    Ok(LocalImage { image, packages, digest, label, folder })
+}
+
+/// blake3 over every file below `folder` by path: its path, whether it may be executed, its content, each with its length in
+/// front so that no two folders give the same stream.
+pub fn digest(folder: &Path) -> std::io::Result<String> {
+    let mut files = Vec::new();
+    collect(folder, &mut files)?;
+    files.sort();
+    let mut hasher = blake3::Hasher::new();
+    let mut add = |bytes: &[u8]| {
+        hasher.update(&(bytes.len() as u64).to_be_bytes());
+        hasher.update(bytes);
+    };
+    for file in files {
+        use std::os::unix::{ffi::OsStrExt, fs::PermissionsExt};
+        let metadata = std::fs::symlink_metadata(&file)?;
+        let path = file.strip_prefix(folder).unwrap_or(&file);
+        add(path.as_os_str().as_bytes());
+        if metadata.is_symlink() {
+            add(b"link");
+            add(std::fs::read_link(&file)?.as_os_str().as_bytes());
+        } else {
+            add(if metadata.permissions().mode() & 0o111 == 0 { b"file" } else { b"program" });
+            add(&std::fs::read(&file)?);
+        }
+    }
+    Ok(hasher.finalize().to_hex().to_string())
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            collect(&entry.path(), files)?;
+        } else {
+            files.push(entry.path());
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

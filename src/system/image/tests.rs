@@ -1,0 +1,166 @@
+use super::*;
+use std::fs;
+
+fn images() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("images")
+}
+
+fn provided() -> BTreeMap<String, PathBuf> {
+    BTreeMap::from([("redrill".to_owned(), PathBuf::from("/proc/self/exe"))])
+}
+
+fn read_text(text: &str) -> Result<LocalImage, Vec<String>> {
+    let folder = tempfile::tempdir().expect("folder");
+    fs::write(folder.path().join("Dockerfile"), text).expect("write");
+    fs::write(folder.path().join("program"), "#!/bin/sh\n").expect("write");
+    let prefix = format!("{}/", folder.path().display());
+    read("x", folder.path(), ProgramLabel::Real, &BTreeMap::new())
+        .map_err(|problems| problems.iter().map(|problem| problem.to_string().replace(&prefix, "")).collect())
+}
+
+#[test]
+fn every_image_of_this_repository_can_be_had_locally() {
+    for entry in fs::read_dir(images()).expect("images") {
+        let folder = entry.expect("entry").path();
+        let image = read("x", &folder, ProgramLabel::Rewritten, &provided());
+        let image = image.unwrap_or_else(|problems| panic!("{problems:#?}"));
+        for file in &image.image.files {
+            assert!(file.source.exists(), "{file:?}");
+            assert!(file.target.is_absolute(), "{file:?}");
+        }
+    }
+}
+
+#[test]
+fn the_postgres_image_says_how_it_runs() {
+    let image = read("postgres:15", &images().join("postgres"), ProgramLabel::Real, &BTreeMap::new()).expect("image");
+    assert_eq!(image.image.stop_signal, Some(libc::SIGINT));
+    assert_eq!(image.image.entrypoint, ["/opt/postgres/entrypoint"]);
+    assert_eq!(image.image.cmd, ["postgres"]);
+    assert!(image.packages.contains("postgresql-15"), "{:?}", image.packages);
+}
+
+#[test]
+fn programs_of_the_backup_image_are_on_its_path_under_the_documented_names() {
+    let image = read("b", &images().join("taiga-backup"), ProgramLabel::Rewritten, &BTreeMap::new()).expect("image");
+    let path = &image.image.env.iter().find(|(name, _)| name == "PATH").expect("PATH").1;
+    let first = Path::new(path.split(':').next().expect("folder"));
+    for program in ["backup.bb", "restore.bb", "change-password.bb", "list-snapshots.bb", "wait.bb"] {
+        let file = image.image.files.iter().find(|file| file.target == first.join(program)).expect(program);
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(fs::metadata(&file.source).expect(program).permissions().mode() & 0o111, 0o111, "{program}");
+    }
+}
+
+#[test]
+fn a_dockerfile_is_read_as_docker_reads_it() {
+    let image = read_text(
+        "ARG BASE=debian:bookworm
+FROM ${BASE}
+ENV A=1 B=\"two words\"
+ENV PATH=/opt/x:/usr/bin C=$A/${B}
+RUN apt-get update && apt-get install -y --no-install-recommends \\
+    # a comment
+    restic postgresql-client-15 && rm -rf /var/lib/apt/lists/*
+WORKDIR /srv
+WORKDIR deeper
+COPY program sub/
+COPY program /opt/renamed
+USER postgres
+STOPSIGNAL QUIT
+CMD echo hello
+",
+    )
+    .expect("image");
+    let env: BTreeMap<&str, &str> = image.image.env.iter().map(|(name, value)| (&**name, &**value)).collect();
+    assert_eq!(
+        env,
+        BTreeMap::from([("A", "1"), ("B", "two words"), ("PATH", "/opt/x:/usr/bin"), ("C", "1/two words")])
+    );
+    assert_eq!(image.packages, BTreeSet::from(["postgresql-client-15".to_owned(), "restic".to_owned()]));
+    assert_eq!(image.image.working_dir, Some("/srv/deeper".into()));
+    let targets: Vec<_> = image.image.files.iter().map(|file| file.target.to_str().expect("text")).collect();
+    assert_eq!(targets, ["/srv/deeper/sub/program", "/opt/renamed"]);
+    assert_eq!(image.image.user.as_deref(), Some("postgres"));
+    assert_eq!(image.image.stop_signal, Some(libc::SIGQUIT));
+    assert_eq!(image.image.cmd, ["/bin/sh", "-c", "echo hello"]);
+}
+
+#[test]
+fn what_a_sandbox_cannot_have_is_refused_with_its_line() {
+    let found = read_text(
+        "FROM debian
+RUN apt-get update
+RUN apt-get install -y restic && useradd x
+ADD program /x
+COPY --chown=1:1 program /x
+COPY missing /x
+COPY *.sh /x
+HEALTHCHECK CMD true
+RUN apt-get install -y $(cat packages)
+ENV A=$NONE
+STOPSIGNAL SIGNOTHING
+FROM debian
+",
+    )
+    .expect_err("problems");
+    let lines: Vec<&str> = found.iter().map(|problem| problem.split(' ').next().expect("place")).collect();
+    let expected: Vec<String> = (3..=12).map(|line| format!("Dockerfile:{line}:")).collect();
+    assert_eq!(lines, expected, "{found:#?}");
+    assert!(found[0].contains("`RUN useradd x` cannot be had"), "{}", found[0]);
+    assert!(found[1].contains("`ADD` cannot be had"), "{}", found[1]);
+}
+
+#[test]
+fn broken_syntax_is_told_with_its_line() {
+    assert_eq!(read_text("FROM debian\n\n=\n").expect_err("broken"), ["Dockerfile:3: not a Dockerfile instruction"]);
+}
+
+#[test]
+fn a_digest_changes_with_content_name_and_mode() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().expect("folder");
+    let file = folder.path().join("a");
+    let mut seen = BTreeSet::new();
+    let mut note = || assert!(seen.insert(digest(folder.path()).expect("digest")), "seen before");
+    fs::write(&file, "1").expect("write");
+    note();
+    fs::write(&file, "2").expect("write");
+    note();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).expect("mode");
+    note();
+    fs::rename(&file, folder.path().join("b")).expect("rename");
+    note();
+}
+
+fn place(file: &str, line: usize) -> SourceRef {
+    SourceRef { file: file.to_owned(), line }
+}
+
+#[test]
+fn references_and_bindings_must_meet() {
+    let binding = |line| Binding {
+        folder: images().join("postgres"),
+        label: ProgramLabel::Real,
+        source: place("scenario.yaml", line),
+    };
+    let images = Images::new(BTreeMap::from([
+        ("postgres:15".to_owned(), binding(3)),
+        ("nginx:1.18-alpine".to_owned(), binding(4)),
+    ]));
+    let wanted = BTreeMap::from([
+        ("postgres:15".to_owned(), vec![place("db.yaml", 9)]),
+        ("nginx:1.19-alpine".to_owned(), vec![place("web.yaml", 7)]),
+    ]);
+    let problems = images.resolve(&wanted).expect_err("problems");
+    let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        problems,
+        [
+            "scenario.yaml:4: nothing of the system uses the image `nginx:1.18-alpine` (did you mean `nginx:1.19-alpine`?): \
+             remove the binding",
+            "web.yaml:7: no image for `nginx:1.19-alpine` (did you mean `nginx:1.18-alpine`?): bind it in the scenario's \
+             `images`",
+        ]
+    );
+}
