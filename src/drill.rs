@@ -130,7 +130,7 @@ async fn one(
         Phase::Restore => restore(assignment, stage, record, evidence, credentials).await,
         Phase::Reconcile => {
             if !assignment.plan.reconcile.is_empty() {
-                procedure::run(assignment, stage, record, &assignment.plan.reconcile).await?;
+                procedure::run(stage, record, &assignment.plan.reconcile).await?;
                 check_credentials(Checkpoint::Reconciled, stage, record, credentials).await;
             }
             Ok(())
@@ -161,7 +161,7 @@ async fn backup(
         evidence.committed_before_backup = evidence.acknowledged.last().map_or(0, |row| row.k);
     }
     let started = Instant::now();
-    procedure::run(assignment, stage, record, &assignment.plan.backup).await?;
+    procedure::run(stage, record, &assignment.plan.backup).await?;
     evidence.measured.backup = Some(started.elapsed());
     if let Some(target) = seed::ledger_target(assignment, &stage.values).await? {
         let nonce = value::word(assignment.rng, &format!("nonce after {}", assignment.nonce));
@@ -201,7 +201,7 @@ async fn restore(
     credentials: &mut Credentials<'_>,
 ) -> Result<(), Halt> {
     const FIRST_WRITE: Duration = Duration::from_secs(120);
-    procedure::run(assignment, stage, record, &assignment.plan.restore).await?;
+    procedure::run(stage, record, &assignment.plan.restore).await?;
     evidence.measured.human = procedure::human_time(record, Phase::Restore);
     if let Some(target) = seed::ledger_target(assignment, &stage.values).await? {
         let started = Instant::now();

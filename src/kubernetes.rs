@@ -63,6 +63,12 @@ impl Exec {
         let stdin = self.stdin.unwrap_or_else(|| Box::new(tokio::io::sink()));
         (stdin, Box::new(HeldReader { reader: self.stdout, _held: self.held }))
     }
+
+    /// The same, and the exit status beside them.
+    pub fn split(mut self) -> (BoxFuture<'static, Option<i32>>, (ByteWriter, ByteReader)) {
+        let exit = std::mem::replace(&mut self.exit, futures::future::ready(None).boxed());
+        (exit, self.into_streams())
+    }
 }
 
 /// A reader that keeps the connection it reads from.

@@ -2,15 +2,17 @@
 //! throwaway copy of the system, and proves from the outside what came back.
 
 pub mod cluster;
-pub mod drill;
-pub mod fingerprint;
-pub mod kubernetes;
-pub mod objective;
 pub mod console;
+pub mod credential;
 pub mod drill;
+pub mod environment;
+pub mod error;
 pub mod exit_code;
 pub mod fingerprint;
 pub mod journal;
+pub mod kubernetes;
+pub mod loss;
+pub mod objective;
 pub mod outcome;
 pub mod plan;
 pub mod probe;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::drill::operator::Operator;
 use crate::drill::pace::{self, Baseline, Settled};
 use crate::drill::record::{Halt, Record};
-use crate::drill::{Assignment, Stage, cron_job, fill};
+use crate::drill::{Stage, cron_job, fill};
 use crate::drill::event::Happening;
 use crate::outcome::{Phase, StepOutcome, StepResult, Waited};
 use crate::plan::{Action, PlannedStep};
@@ -27,15 +27,14 @@ pub struct Ran {
 ///
 /// Errs with what the phase has come to: the procedure's fault or the harness's.
 pub async fn run(
-    assignment: &Assignment<'_>,
     stage: &mut Stage,
     record: &mut Record,
     steps: &[PlannedStep],
 ) -> Result<(), Halt> {
-    let mut operator = Operator::sit_down(assignment, stage, record).await?;
+    let mut operator = Operator::sit_down(stage, record).await?;
     let baseline = Baseline::take(&stage.kubernetes, &stage.namespaces).await?;
     for (index, step) in steps.iter().enumerate() {
-        let halt = match one(assignment, stage, record, &mut operator, &baseline, step).await {
+        let halt = match one(stage, record, &mut operator, &baseline, step).await {
             Ok(()) => continue,
             Err(halt) => halt,
         };
@@ -51,11 +50,11 @@ pub async fn run(
     if let (Some(last), false) = (record.outcome.steps.last_mut(), waited.is_empty()) {
         last.waited.extend(waited.into_iter().map(|waited| Waited { condition: format!("then {}", waited.condition), ..waited }));
     }
-    operator.leave().await
+    operator.leave().await;
+    Ok(())
 }
 
 async fn one(
-    assignment: &Assignment<'_>,
     stage: &mut Stage,
     record: &mut Record,
     operator: &mut Operator,
@@ -82,7 +81,7 @@ async fn one(
         Action::Human => Ran::unseen(step, StepResult::Succeeded),
         Action::CronJob { object } => cron_job::run(stage, record, step, object).await,
         Action::Shell | Action::Apply { .. } | Action::Compare { .. } => match fill::fill(step, stage, operator).await {
-            Ok(filled) => operator.perform(assignment, stage, record, step, filled).await,
+            Ok(filled) => operator.perform(stage, record, step, filled).await,
             Err(halt) => Ran::unseen(step, halted(halt)),
         },
     };
@@ -105,7 +104,7 @@ impl Ran {
     }
 }
 
-fn halted(halt: Halt) -> StepResult {
+pub fn halted(halt: Halt) -> StepResult {
     match halt {
         Halt::Failed { reason } => StepResult::Failed { reason, exit: None },
         Halt::Unverified { reason, remedy } => StepResult::Unverified { reason, remedy },

@@ -1,5 +1,6 @@
 //! Seeding: fills databases and file trees, and writes down what they hold.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::credential;
@@ -12,7 +13,8 @@ use crate::fingerprint::Fingerprint;
 use crate::probe::client::ClientError;
 use crate::probe::ledger::LIVE_TABLES;
 use crate::probe::{PostgresTarget, Reply, Request};
-use crate::scenario::{Database, FileTree};
+use crate::scenario::{Database, FileTree, Scenario, ValueFrom};
+use crate::system::System;
 
 /// Between two rows of the ledger: as a busy application commits, without making the disk the bottleneck.
 const LEDGER_PAUSE: Duration = Duration::from_millis(2);
@@ -140,4 +142,25 @@ pub async fn tree(stage: &Stage, name: &str, tree: &FileTree) -> Result<Fingerpr
 
 pub fn unexpected(reply: &Reply) -> Halt {
     Halt::unverified(format!("the prober answered something else: {reply:?}"), "report this as a defect of redrill")
+}
+
+/// Values of Secrets that are names and no secrets: users, databases, and whatever objects are called.
+pub fn public_names(system: &System, scenario: &Scenario) -> BTreeSet<String> {
+    let mut names: BTreeSet<String> = BTreeSet::new();
+    for object in system.objects() {
+        names.insert(object.name.clone());
+        names.insert(object.namespace.clone());
+    }
+    let secrets = system.secrets();
+    let users = scenario.databases.values().flat_map(|database| [&database.user, &database.database]);
+    let principals = scenario.credentials.iter().filter_map(|credential| credential.user.as_ref());
+    for from in users.chain(principals) {
+        let ValueFrom::Secret(key) = from else { continue };
+        let object = secrets.iter().find(|secret| {
+            secret.name == key.object.name && secret.namespace == key.object.namespace
+        });
+        let value = object.and_then(|secret| secret.values.get(&key.key)).and_then(Option::as_ref);
+        names.extend(value.map(|value| value.expose().to_owned()));
+    }
+    names
 }

@@ -1,12 +1,16 @@
 //! The stage: the drill's own pods on a running environment, and the hands that reach into them.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio::io::AsyncReadExt;
 
 use crate::drill::record::Halt;
+use crate::drill::Logs;
 use crate::drill::station::{self, NAMESPACE};
+use crate::drill::value::Values;
+use crate::system::System;
 use crate::error::chain;
 use crate::kubernetes::{self, ExecRequest, Kubernetes, KubernetesError, Terminal, wait_for};
 use crate::probe::client::{Prober, RunningLedger};
@@ -15,6 +19,66 @@ use crate::probe::{Reply, Request};
 
 /// How long a pod of the drill's own may take; they need no data and no network.
 const OWN_POD: Duration = Duration::from_secs(60);
+
+/// What provisioning made, and what the phases hand on.
+pub struct Stage {
+    pub kubernetes: Kubernetes,
+    pub values: Values,
+    pub prober: PodProber,
+    pub ledger: Option<Ledger>,
+    /// Of the system.
+    pub namespaces: Vec<String>,
+    pub logs: Logs,
+    /// When the loss was proven.
+    pub lost_at: Option<Instant>,
+    /// What the manifests ask for, by kind, namespace and name.
+    replicas: BTreeMap<(String, String, String), i64>,
+}
+
+impl Stage {
+    pub fn new(
+        kubernetes: Kubernetes,
+        values: Values,
+        prober: PodProber,
+        namespaces: Vec<String>,
+        logs: Logs,
+        system: &System,
+    ) -> Self {
+        let replicas = system
+            .objects()
+            .iter()
+            .map(|object| {
+                let wanted = object.value["spec"]["replicas"].as_i64().unwrap_or(1);
+                ((object.kind.kind.to_owned(), object.namespace.clone(), object.name.clone()), wanted)
+            })
+            .collect();
+        Self { kubernetes, values, prober, ledger: None, namespaces, logs, lost_at: None, replicas }
+    }
+
+    /// How many replicas a workload has when the system is as its manifests say; 0 for one they do not know.
+    pub fn wanted_replicas(&self, kind: &str, namespace: &str, name: &str) -> i64 {
+        let key = (kind.to_owned(), namespace.to_owned(), name.to_owned());
+        self.replicas.get(&key).copied().unwrap_or_default()
+    }
+
+    /// A second connection to the prober, for something that runs beside the questions.
+    pub async fn another_prober(&self) -> Result<PodProber, KubernetesError> {
+        connect_prober(&self.kubernetes, NAMESPACE, station::PROBER).await
+    }
+
+    /// The state of every pod of the system that is not ready.
+    pub async fn pod_states(&self) -> Result<String, KubernetesError> {
+        let mut states = Vec::new();
+        for namespace in &self.namespaces {
+            for pod in self.kubernetes.list(kubernetes::POD, namespace).await? {
+                if !is_ready(&pod) {
+                    states.push(format!("{}: {}", pod["metadata"]["name"].as_str().unwrap_or_default(), pod_state(&pod)));
+                }
+            }
+        }
+        Ok(states.join("; "))
+    }
+}
 
 /// Creates the objects and waits until every pod among them is ready.
 pub async fn put_up(kubernetes: &Kubernetes, objects: &[Value]) -> Result<(), KubernetesError> {
