@@ -40,13 +40,19 @@ pub struct StepRow {
     pub text: Word,
     pub program: Word,
     pub duration: String,
-    /// `2.1s for deployment/taiga-back ready`, one for each condition.
-    pub waited: Vec<String>,
+    pub waited: Vec<WaitRow>,
     pub human: Option<String>,
     pub log: Option<String>,
     /// Why it did not succeed.
     pub reason: Option<String>,
     pub output_tail: Option<String>,
+}
+
+/// One thing that was waited for before a step.
+#[derive(Debug, Clone, Serialize)]
+pub struct WaitRow {
+    pub took: String,
+    pub condition: String,
 }
 
 /// One check as a row.
@@ -146,7 +152,7 @@ pub fn step_row(step: &StepOutcome) -> StepRow {
         waited: step
             .waited
             .iter()
-            .map(|waited| format!("{} for {}", human_duration(waited.duration), waited.condition))
+            .map(|waited| WaitRow { took: human_duration(waited.duration), condition: waited.condition.clone() })
             .collect(),
         human: step.human.as_ref().map(|human| format!("{} ({})", human_duration(human.duration), human.source)),
         log: step.log.clone(),
