@@ -6,12 +6,25 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+mod discover;
+mod file;
+pub mod problem;
+mod procedure;
+mod reader;
+mod value;
+pub mod yaml;
+
+pub use discover::Scenarios;
+pub use problem::{Problem, Problems};
+
 use crate::outcome::{Acceptance, Expectation, HumanTime, ObjectiveKind, ProgramLabel, SourceRef};
 
 /// A checked scenario. Paths are joined to the scenario's folder.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scenario {
     pub name: String,
+    /// Where its name stands.
+    pub source: SourceRef,
     /// The file it was read from, as named by the caller.
     pub file: PathBuf,
     pub runbook: PathBuf,
@@ -406,4 +419,20 @@ pub struct DrillAcceptance {
     pub drills: Vec<String>,
     pub acceptance: Acceptance,
     pub source: SourceRef,
+}
+
+impl Scenario {
+    /// The logins that are tried in a drill.
+    pub fn credentials_of(&self, drill: &str) -> impl Iterator<Item = &Credential> {
+        self.credentials.iter().filter(move |credential| names_or_all(&credential.drills, drill))
+    }
+
+    /// The acceptances that hold for a drill.
+    pub fn accepted_for(&self, drill: &str) -> impl Iterator<Item = &Acceptance> {
+        self.accept.iter().filter(move |accept| names_or_all(&accept.drills, drill)).map(|accept| &accept.acceptance)
+    }
+}
+
+fn names_or_all(names: &[String], name: &str) -> bool {
+    names.is_empty() || names.iter().any(|other| other == name)
 }
