@@ -2,6 +2,8 @@
 //! throwaway copy of the system, and proves from the outside what came back.
 
 pub mod cluster;
+pub mod command;
+pub mod database;
 pub mod fingerprint;
 pub mod outcome;
 pub mod probe;
@@ -9,3 +11,4 @@ pub mod redact;
 pub mod runbook;
 pub mod runtime;
 pub mod session;
+pub mod store;
