@@ -2,8 +2,10 @@
 //! throwaway copy of the system, and proves from the outside what came back.
 
 pub mod cluster;
+pub mod command;
 pub mod console;
 pub mod credential;
+pub mod database;
 pub mod drill;
 pub mod environment;
 pub mod error;
@@ -22,4 +24,5 @@ pub mod runbook;
 pub mod runtime;
 pub mod scenario;
 pub mod session;
+pub mod store;
 pub mod system;
