@@ -2,6 +2,8 @@
 //! throwaway copy of the system, and proves from the outside what came back.
 
 pub mod cluster;
+pub mod command;
+pub mod doctor;
 pub mod fingerprint;
 pub mod outcome;
 pub mod probe;
