@@ -1,0 +1,239 @@
+//! What a drill needs of the machine: whether it is there, in which version, and how to get it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use crate::command;
+
+mod kubectl;
+mod package;
+
+/// What is needed, and by what.
+#[derive(Debug, Clone, Default)]
+pub struct Requirements {
+    /// Debian packages, each with what asks for it: an image, the sandbox.
+    pub packages: BTreeMap<String, BTreeSet<String>>,
+    /// What asks for kubectl, if anything does.
+    pub kubectl: BTreeSet<String>,
+}
+
+impl Requirements {
+    /// Adds a Debian package.
+    pub fn package(&mut self, package: &str, needed_by: &str) {
+        self.packages.entry(package.to_owned()).or_default().insert(needed_by.to_owned());
+    }
+
+    /// Adds what the sandbox itself needs when it is run by this user. Root writes id maps itself.
+    pub fn sandbox(&mut self) {
+        if !nix::unistd::geteuid().is_root() {
+            self.package("uidmap", "the local environment, as an ordinary user");
+        }
+    }
+}
+
+/// Something needed that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tool {
+    /// The program, with links resolved; for what is no program, a file that shows it is there.
+    pub path: PathBuf,
+    pub version: String,
+}
+
+/// How `install` gets what is missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fix {
+    Apt(Vec<String>),
+    /// Debian's own build of it, unpacked for this user only.
+    Kubectl,
+}
+
+/// One thing that was looked for.
+#[derive(Debug, Clone)]
+pub struct Finding {
+    /// `restic`, `kubectl 1.30 or newer`, `kernel namespaces`.
+    pub what: String,
+    /// `None`: it is missing, or not as needed.
+    pub found: Option<Tool>,
+    pub needed_by: BTreeSet<String>,
+    /// What a person does about it, when it is missing.
+    pub remedy: String,
+    pub fix: Option<Fix>,
+}
+
+impl Finding {
+    pub fn is_missing(&self) -> bool {
+        self.found.is_none()
+    }
+}
+
+/// What was found, by name.
+#[derive(Debug, Clone, Default)]
+pub struct Tools(BTreeMap<String, Tool>);
+
+impl Tools {
+    pub fn of(findings: &[Finding]) -> Self {
+        let found = findings.iter().filter_map(|finding| {
+            let name = finding.what.split(' ').next()?;
+            Some((name.to_owned(), finding.found.clone()?))
+        });
+        Self(found.collect())
+    }
+
+    /// By Debian package name, or `kubectl`.
+    pub fn get(&self, name: &str) -> Option<&Tool> {
+        self.0.get(name)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Tool)> {
+        self.0.iter().map(|(name, tool)| (&**name, tool))
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("run {doing}")]
+    Command { doing: String, source: command::Error },
+    #[error("{doing}: {said}")]
+    Refused { doing: String, said: String },
+    #[error("only root installs packages; run: {command}")]
+    NeedsRoot { command: String },
+    #[error("{doing}")]
+    Io { doing: String, source: std::io::Error },
+    #[error("{0}")]
+    Impossible(String),
+}
+
+/// Looks for everything needed. `namespaces` tries whether the kernel lets this user make them; its error is what to do.
+pub async fn examine(
+    requirements: &Requirements,
+    namespaces: impl FnOnce() -> Result<(), String>,
+) -> Result<Vec<Finding>, Error> {
+    let mut findings = package::examine(&requirements.packages).await?;
+    if !requirements.kubectl.is_empty() {
+        findings.push(kubectl::examine(&requirements.kubectl).await);
+    }
+    let (found, remedy) = match namespaces() {
+        Ok(()) => (Some(Tool { path: "/proc/self/ns".into(), version: kernel_release() }), String::new()),
+        Err(remedy) => (None, remedy),
+    };
+    let needed_by = BTreeSet::from(["the local environment".to_owned()]);
+    findings.push(Finding { what: "kernel namespaces".to_owned(), found, needed_by, remedy, fix: None });
+    Ok(findings)
+}
+
+/// Installs what is missing and can be installed, telling each thing as it begins. Whether it helped is for the next `examine`
+/// to say.
+pub async fn install(findings: &[Finding], mut tell: impl FnMut(&str)) -> Result<(), Error> {
+    let missing = || findings.iter().filter(|finding| finding.is_missing()).filter_map(|finding| finding.fix.as_ref());
+    let mut packages = BTreeSet::new();
+    let mut wants_kubectl = false;
+    for fix in missing() {
+        match fix {
+            Fix::Apt(names) => packages.extend(names.iter().cloned()),
+            Fix::Kubectl => wants_kubectl = true,
+        }
+    }
+    if !packages.is_empty() {
+        let packages: Vec<&str> = packages.iter().map(String::as_str).collect();
+        if !nix::unistd::geteuid().is_root() {
+            let command = format!("sudo apt-get install --no-install-recommends {}", packages.join(" "));
+            return Err(Error::NeedsRoot { command });
+        }
+        tell(&format!("installing Debian packages: {}", packages.join(" ")));
+        package::install(&packages).await?;
+    }
+    if wants_kubectl {
+        tell("fetching Debian's kubectl for this user");
+        kubectl::install().await?;
+    }
+    Ok(())
+}
+
+fn kernel_release() -> String {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    format!("Linux {}", release.trim())
+}
+
+/// Runs a program that must succeed; gives its stdout.
+async fn run(argv: &[&str], doing: &str, deadline: std::time::Duration) -> Result<String, Error> {
+    let env = BTreeMap::from([("LC_ALL", "C.UTF-8"), ("DEBIAN_FRONTEND", "noninteractive")]);
+    let env = env.into_iter().map(|(name, value)| (name.to_owned(), crate::redact::Secret::new(value))).collect();
+    let output = command::run(argv, &env, b"", deadline)
+        .await
+        .map_err(|source| Error::Command { doing: doing.to_owned(), source })?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(Error::Refused { doing: doing.to_owned(), said: last_lines(&said, 8) })
+}
+
+fn last_lines(text: &str, count: usize) -> String {
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    lines[lines.len().saturating_sub(count)..].join("; ")
+}
+
+/// A field of os-release(5).
+fn os_release(text: &str, field: &str) -> Option<String> {
+    let value = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix('='))?;
+    Some(value.trim().trim_matches(['"', '\'']).to_owned())
+}
+
+/// Whether apt-get can be asked: Debian, or something made of it.
+fn is_debian() -> bool {
+    let text = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let like =
+        format!("{} {}", os_release(&text, "ID").unwrap_or_default(), os_release(&text, "ID_LIKE").unwrap_or_default());
+    like.split(' ').any(|id| id == "debian") && Path::new("/usr/bin/apt-get").exists()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finding(what: &str, found: Option<&str>, fix: Option<Fix>) -> Finding {
+        let found = found.map(|version| Tool { path: "/usr/bin/x".into(), version: version.to_owned() });
+        Finding { what: what.to_owned(), found, needed_by: BTreeSet::new(), remedy: String::new(), fix }
+    }
+
+    #[tokio::test]
+    async fn what_the_drill_of_taiga_needs_is_named_with_what_needs_it() {
+        let mut requirements = Requirements::default();
+        requirements.package("bash", "images/taiga-backup");
+        requirements.package("redrill-no-such-package", "images/a");
+        requirements.package("redrill-no-such-package", "images/b");
+        let findings = examine(&requirements, || Err("allow them".to_owned())).await.expect("findings");
+        let bash = &findings[0];
+        assert_eq!(bash.what, "bash");
+        assert!(!bash.found.as_ref().expect("bash").version.is_empty());
+        let missing = &findings[1];
+        assert!(missing.is_missing());
+        assert_eq!(missing.needed_by.iter().cloned().collect::<Vec<_>>(), ["images/a", "images/b"]);
+        assert!(missing.remedy.contains("redrill-no-such-package"), "{}", missing.remedy);
+        let namespaces = &findings[2];
+        assert_eq!((&*namespaces.what, &*namespaces.remedy), ("kernel namespaces", "allow them"));
+    }
+
+    #[tokio::test]
+    async fn nothing_is_installed_when_nothing_is_missing() {
+        let fix = Some(Fix::Apt(vec!["redrill-no-such-package".to_owned()]));
+        let mut told = Vec::new();
+        install(&[finding("x", Some("1"), fix)], |text| told.push(text.to_owned())).await.expect("nothing to do");
+        assert_eq!(told, Vec::<String>::new());
+    }
+
+    #[test]
+    fn tools_are_what_was_found() {
+        let tools = Tools::of(&[finding("kubectl 1.30 or newer", Some("1.32.3"), None), finding("restic", None, None)]);
+        assert_eq!(tools.get("kubectl").map(|tool| &*tool.version), Some("1.32.3"));
+        assert_eq!(tools.get("restic"), None);
+    }
+
+    #[test]
+    fn os_release_is_read_with_and_without_quotes() {
+        let text = "NAME=\"Debian GNU/Linux\"\nID=debian\nVERSION_CODENAME='bookworm'\n";
+        assert_eq!(os_release(text, "ID").as_deref(), Some("debian"));
+        assert_eq!(os_release(text, "VERSION_CODENAME").as_deref(), Some("bookworm"));
+        assert_eq!(os_release(text, "ID_LIKE"), None);
+    }
+}

@@ -1,0 +1,191 @@
+//! kubectl: the one on PATH if it is new enough, else Debian's own build, unpacked for this user.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::{Error, Finding, Fix, Tool};
+use crate::command;
+
+/// The first that speaks WebSocket v5 to `exec`, and so tells end of input from end of connection.
+const MINIMUM: (u32, u32) = (1, 30);
+/// Debian's release with a new enough one.
+const SUITE: &str = "trixie";
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
+pub async fn examine(needed_by: &BTreeSet<String>) -> Finding {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders: Vec<PathBuf> = std::env::split_paths(&path).chain(tools_folder()).collect();
+    let mut seen = Vec::new();
+    for program in candidates(&folders) {
+        match version(&program).await {
+            Some(version) => seen.push(Tool { path: program, version }),
+            // Not one that can be asked: as good as absent.
+            None => continue,
+        }
+    }
+    let found = best(&seen).cloned();
+    let wanted = format!("kubectl {}.{} or newer", MINIMUM.0, MINIMUM.1);
+    let remedy = match seen.first() {
+        Some(tool) => format!("{} is {}: put {wanted} before it in PATH", tool.path.display(), tool.version),
+        None => format!("put {wanted} into PATH"),
+    };
+    let fix = (super::is_debian() && Path::new(KEYRING).exists()).then_some(Fix::Kubectl);
+    Finding { what: wanted, found, needed_by: needed_by.clone(), remedy, fix }
+}
+
+/// Programs called kubectl, in the order of the folders.
+fn candidates(folders: &[PathBuf]) -> Vec<PathBuf> {
+    let mut programs: Vec<PathBuf> = Vec::new();
+    for folder in folders {
+        let Ok(program) = folder.join("kubectl").canonicalize() else { continue };
+        let is_program = program.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0);
+        if is_program && !programs.contains(&program) {
+            programs.push(program);
+        }
+    }
+    programs
+}
+
+/// The first that is new enough; one that picks among several kubectls by the server's version only if there is no other.
+fn best(seen: &[Tool]) -> Option<&Tool> {
+    let mut fit: Vec<&Tool> = seen.iter().filter(|tool| number(&tool.version) >= Some(MINIMUM)).collect();
+    fit.sort_by_key(|tool| tool.version.contains("dispatcher"));
+    fit.first().copied()
+}
+
+async fn version(program: &Path) -> Option<String> {
+    let argv = [program.to_str()?, "version", "--client", "--output=json"];
+    let output = command::run(&argv, &BTreeMap::new(), b"", Duration::from_secs(20)).await.ok()?;
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).ok()?;
+    Some(answer["clientVersion"]["gitVersion"].as_str()?.trim_start_matches('v').to_owned())
+}
+
+/// Major and minor of `1.32.4-dispatcher`.
+fn number(version: &str) -> Option<(u32, u32)> {
+    let mut parts = version.split('.');
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+/// Where programs are kept that were fetched for this user.
+pub fn tools_folder() -> Option<PathBuf> {
+    let data = std::env::var_os("XDG_DATA_HOME").filter(|data| !data.is_empty()).map(PathBuf::from);
+    let data = data.or_else(|| Some(Path::new(&std::env::var_os("HOME")?).join(".local/share")))?;
+    Some(data.join("redrill/tools"))
+}
+
+const FETCHING: Duration = Duration::from_secs(10 * 60);
+
+/// Fetches Debian's kubectl from the mirror that this machine uses anyway, with lists and cache of its own: nothing of the
+/// machine's package management changes.
+pub async fn install() -> Result<(), Error> {
+    let tools = tools_folder();
+    install_into(&tools.ok_or_else(|| Error::Impossible("neither XDG_DATA_HOME nor HOME is set".to_owned()))?).await
+}
+
+async fn install_into(tools: &Path) -> Result<(), Error> {
+    let io = |source| Error::Io { doing: format!("prepare {}", tools.display()), source };
+    std::fs::create_dir_all(tools).map_err(io)?;
+    // Beside its place, so that the program appears there in one move.
+    let work = tempfile::Builder::new().prefix(".fetch-").tempdir_in(tools).map_err(io)?;
+    for folder in ["lists/partial", "cache/archives/partial", "root"] {
+        std::fs::create_dir_all(work.path().join(folder)).map_err(io)?;
+    }
+    let mirror = mirror().await?;
+    std::fs::write(work.path().join("sources.list"), format!("deb [signed-by={KEYRING}] {mirror} {SUITE} main\n"))
+        .map_err(io)?;
+    std::fs::write(work.path().join("status"), "").map_err(io)?;
+
+    let script = r#"cd "$1"
+apt() {
+    apt-get --quiet --option Dir::Etc::sourcelist="$PWD/sources.list" --option Dir::Etc::sourceparts=/dev/null \
+        --option Dir::State::lists="$PWD/lists" --option Dir::State::status="$PWD/status" --option Dir::Cache="$PWD/cache" \
+        --option Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false --option Acquire::Languages=none \
+        --option APT::Sandbox::User= "$@"
+}
+apt update && apt download kubectl && dpkg-deb --extract kubectl_*.deb root"#;
+    let folder = work.path().display().to_string();
+    let argv = ["sh", "-euc", script, "fetch-kubectl", &folder];
+    super::run(&argv, &format!("apt-get download kubectl ({SUITE}, {mirror})"), FETCHING).await?;
+
+    let program = work.path().join("root/usr/bin/kubectl");
+    let version = version(&program).await.unwrap_or_default();
+    if number(&version) < Some(MINIMUM) {
+        let said = format!("it is `{version}`: put a newer one into PATH");
+        return Err(Error::Refused { doing: "try Debian's kubectl".to_owned(), said });
+    }
+    std::fs::rename(&program, tools.join("kubectl")).map_err(io)
+}
+
+/// The machine's own mirror of Debian.
+async fn mirror() -> Result<String, Error> {
+    let argv = ["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)", "Identifier: Packages"];
+    let targets = super::run(&argv, "apt-get indextargets", Duration::from_secs(60)).await?;
+    let os_release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let codename = super::os_release(&os_release, "VERSION_CODENAME").unwrap_or_default();
+    mirror_of(&targets, &codename)
+        .ok_or_else(|| Error::Impossible(format!("apt has no source for `{codename} main`: put kubectl into PATH")))
+}
+
+fn mirror_of(targets: &str, codename: &str) -> Option<String> {
+    let main = |line: &&str| matches!(&*line.split(' ').collect::<Vec<_>>(), [_, release, "main"] if *release == codename || *release == "stable");
+    let line = targets.lines().find(main)?;
+    Some(line.split(' ').next()?.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tool(version: &str) -> Tool {
+        Tool { path: PathBuf::from("/x/kubectl"), version: version.to_owned() }
+    }
+
+    #[test]
+    fn the_first_that_is_new_enough_is_taken() {
+        let seen = [tool("1.29.9"), tool("1.30.0"), tool("1.33.1")];
+        assert_eq!(best(&seen), Some(&seen[1]));
+        assert_eq!(best(&seen[..1]), None);
+        assert_eq!(best(&[tool("garbage")]), None);
+        assert!(number("1.100.0") > Some(MINIMUM), "compared as numbers");
+    }
+
+    #[test]
+    fn a_dispatcher_is_taken_only_for_want_of_the_program_itself() {
+        let seen = [tool("1.32.4-dispatcher"), tool("1.31.0")];
+        assert_eq!(best(&seen), Some(&seen[1]));
+        assert_eq!(best(&seen[..1]), Some(&seen[0]));
+    }
+
+    #[test]
+    fn the_mirror_is_the_one_of_the_release_itself() {
+        let targets = "http://security.example/ bookworm-security main\nhttps://tools.example/apt x main\n\
+                       http://mirror.example/debian/ bookworm-updates main\nhttp://mirror.example/debian/ bookworm main\n";
+        assert_eq!(mirror_of(targets, "bookworm").as_deref(), Some("http://mirror.example/debian/"));
+        assert_eq!(mirror_of(targets, "sid"), None);
+    }
+
+    #[tokio::test]
+    #[ignore = "fetches 30 MB from a Debian mirror"]
+    async fn debians_kubectl_is_fetched_and_nothing_else_stays() {
+        let folder = tempfile::tempdir().expect("folder");
+        install_into(folder.path()).await.expect("kubectl");
+        let names: Vec<_> =
+            std::fs::read_dir(folder.path()).expect("folder").map(|e| e.expect("entry").file_name()).collect();
+        assert_eq!(names, ["kubectl"]);
+        assert!(number(&version(&folder.path().join("kubectl")).await.expect("version")) >= Some(MINIMUM));
+    }
+
+    #[test]
+    fn one_program_under_two_names_is_looked_at_once() {
+        let folder = tempfile::tempdir().expect("folder");
+        let (real, link) = (folder.path().join("real"), folder.path().join("link"));
+        std::fs::create_dir_all(&real).expect("folder");
+        std::fs::write(real.join("kubectl"), "").expect("write");
+        assert_eq!(candidates(std::slice::from_ref(&real)), Vec::<PathBuf>::new(), "not executable");
+        std::fs::set_permissions(real.join("kubectl"), std::fs::Permissions::from_mode(0o755)).expect("mode");
+        std::os::unix::fs::symlink(&real, &link).expect("link");
+        assert_eq!(candidates(&[link, real.clone()]), [real.join("kubectl").canonicalize().expect("path")]);
+    }
+}
