@@ -1,0 +1,27 @@
+//! This machine: what `doctor` examines and installs, in the words of the command line.
+
+use crate::console;
+use crate::doctor::{self, Finding, Requirements};
+
+/// Looks for everything in `requirements`; with `install`, gets what is missing and looks again.
+pub async fn examine(requirements: &Requirements, install: bool) -> Result<Vec<Finding>, doctor::Error> {
+    let look = || doctor::examine(requirements, || crate::sandbox::probe().map_err(|error| error.to_string()));
+    let findings = look().await?;
+    if !install || !findings.iter().any(Finding::is_missing) {
+        return Ok(findings);
+    }
+    doctor::install(&findings, |doing| console::err(&format!("install  {doing}"))).await?;
+    look().await
+}
+
+/// A line for each thing that was looked for.
+pub fn text(findings: &[Finding]) -> String {
+    let lines = findings.iter().map(|finding| {
+        let needed_by = finding.needed_by.iter().cloned().collect::<Vec<_>>().join(", ");
+        match &finding.found {
+            Some(tool) => format!("ok       {}  {}  (for {needed_by})", finding.what, tool.version),
+            None => format!("MISSING  {}  (for {needed_by})\n         {}", finding.what, finding.remedy),
+        }
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,187 @@
+//! `redrill run`: selected drills, one after the other, into one outcome.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use crate::assignment::{self, Prepared};
+use crate::cli::RunArgs;
+use crate::console::{self, Console, Times};
+use crate::doctor::{self, Tools};
+use crate::drill::event::{self, DrillId, EventSender};
+use crate::drill::record::{Halt, Record};
+use crate::drill::{self, Assignment};
+use crate::environment::local::{Local, LocalConfig};
+use crate::environment::{Environment, EnvironmentError};
+use crate::error::chain;
+use crate::exit_code::ExitCode;
+use crate::journal::{Journal, JournalError};
+use crate::outcome::{DrillOutcome, Outcome, Phase};
+use crate::plan::AsWritten;
+use crate::redact::Redactor;
+use crate::scenario::EnvironmentName;
+
+/// The journal of the run that goes on, shared with its drills.
+pub type SharedJournal = Arc<Mutex<Option<Journal>>>;
+
+/// Runs what was asked for and returns the run's exit code. Everything found out is in the reports by then.
+///
+/// Errs when not even a report can be written.
+pub async fn run(
+    scenarios: &Path,
+    reports: &Path,
+    arguments: &RunArgs,
+    interrupt: CancellationToken,
+) -> Result<ExitCode, JournalError> {
+    let started = Timestamp::now();
+    let times = if arguments.no_times { Times::Hidden } else { Times::Shown };
+    let run = run_name(started);
+    let as_written = if arguments.as_written { AsWritten::Yes } else { AsWritten::No };
+    for recovered in crate::journal::recover(reports)? {
+        console::err(&format!("run {} was killed: it counts as UNVERIFIED now", recovered.run));
+    }
+    let prepared = assignment::prepare(scenarios, &arguments.selection.names, &arguments.drills, as_written);
+    let prepared = match prepared {
+        Ok(prepared) => prepared,
+        Err(problems) => return usage(reports, &run, started, arguments, problems, times),
+    };
+    let environment = EnvironmentName::from(arguments.environment);
+    let (tools, obstacle) = machine(&prepared, arguments.install).await;
+    let planned: Vec<DrillOutcome> =
+        prepared.drills().map(|(scenario, plan)| scenario.outcome(plan, environment, as_written, &tools)).collect();
+    let journal = Journal::start(reports, &run, arguments.rng, planned.clone(), started)?;
+    let directory = journal.dir().to_owned();
+    let journal: SharedJournal = Arc::new(Mutex::new(Some(journal)));
+    let (events, receiver) = event::channel();
+    let follower = tokio::spawn(async move {
+        let mut console = Console::new(times);
+        console.follow(receiver).await;
+        console
+    });
+    let mut drills = Vec::new();
+    for (index, ((scenario, plan), planned)) in prepared.drills().zip(planned).enumerate() {
+        let events = events.for_drill(DrillId(index));
+        let assignment = Assignment {
+            scenario: &scenario.scenario,
+            system: &scenario.system,
+            plan,
+            environment,
+            size: arguments.size.unwrap_or(scenario.scenario.seed.size),
+            rng: arguments.rng,
+            nonce: &run,
+            reports: directory.clone(),
+        };
+        let record = Record::new(planned, Redactor::new(), events, index, journal.clone());
+        let outcome = match (&obstacle, environment) {
+            (Some(halt), _) => drill::not_run(record, halt.clone()),
+            (None, EnvironmentName::Local) => local(&assignment, scenario, &tools, record, &interrupt).await,
+            (None, other) => drill::not_run(record, not_built(other)),
+        };
+        drills.push(outcome);
+    }
+    drop(events);
+    let outcome =
+        Outcome { run, started, finished: Timestamp::now(), rng: arguments.rng, drills, usage: Vec::new() };
+    let taken = journal.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(journal) = taken {
+        journal.finish(&outcome)?;
+    }
+    let mut console = follower.await.unwrap_or_else(|_| Console::new(times));
+    console.outcome(&outcome, Some(&directory));
+    Ok(outcome.exit_code())
+}
+
+async fn local(
+    assignment: &Assignment<'_>,
+    scenario: &assignment::PreparedScenario,
+    tools: &Tools,
+    record: Record,
+    interrupt: &CancellationToken,
+) -> DrillOutcome {
+    match start_local(assignment, scenario, tools, &record).await {
+        Ok(environment) => drill::run(assignment, &environment, record, interrupt).await,
+        Err(error) => drill::not_run(record, Halt::unverified(chain(&error), "run `redrill doctor`")),
+    }
+}
+
+async fn start_local(
+    assignment: &Assignment<'_>,
+    scenario: &assignment::PreparedScenario,
+    tools: &Tools,
+    record: &Record,
+) -> Result<Environment, EnvironmentError> {
+    let kubectl = tools.get("kubectl").map(|tool| tool.path.clone());
+    let config = LocalConfig {
+        name: format!("{}-{}-{}", assignment.nonce, record.outcome.scenario, record.outcome.variant),
+        images: scenario.images.iter().map(|(reference, image)| (reference.clone(), image.image.clone())).collect(),
+        outside: scenario
+            .scenario
+            .stores
+            .iter()
+            .map(|(name, store)| (store.host.clone(), drill::station::store_service(name)))
+            .collect(),
+        kubectl,
+        namespace: "default".to_owned(),
+        seed: assignment.rng,
+    };
+    Ok(Environment::Local(Box::new(Local::start(config).await?)))
+}
+
+/// Looks for what the drills need, and gets it when asked to. `Some` is what keeps any drill from running.
+async fn machine(prepared: &Prepared, install: bool) -> (Tools, Option<Halt>) {
+    let requirements = prepared.requirements();
+    match crate::machine::examine(&requirements, install).await {
+        Ok(findings) => {
+            let missing: Vec<_> = findings.iter().filter(|finding| finding.is_missing()).collect();
+            let tools = Tools::of(&findings);
+            if missing.is_empty() {
+                return (tools, None);
+            }
+            let what: Vec<_> = missing.iter().map(|finding| finding.what.as_str()).collect();
+            let remedies: Vec<_> = missing.iter().map(|finding| finding.remedy.as_str()).collect();
+            (tools, Some(Halt::unverified(format!("missing: {}", what.join(", ")), remedies.join("; "))))
+        }
+        Err(error) => {
+            let halt = Halt::unverified(chain(&error), "run `redrill doctor --install` as root");
+            (Tools::of(&Vec::<doctor::Finding>::new()), Some(halt))
+        }
+    }
+}
+
+fn not_built(environment: EnvironmentName) -> Halt {
+    let name = format!("{environment:?}").to_lowercase();
+    Halt::unverified(format!("the {name} environment is not there yet"), "run with --env local")
+}
+
+/// Bad input is an outcome, too: with its reports, so that a CI that reads junit.xml sees why nothing ran.
+fn usage(
+    reports: &Path,
+    run: &str,
+    started: Timestamp,
+    arguments: &RunArgs,
+    problems: Vec<String>,
+    times: Times,
+) -> Result<ExitCode, JournalError> {
+    let outcome = Outcome {
+        run: run.to_owned(),
+        started,
+        finished: Timestamp::now(),
+        rng: arguments.rng,
+        drills: Vec::new(),
+        usage: problems,
+    };
+    let journal = Journal::start(reports, run, arguments.rng, Vec::new(), started)?;
+    let directory = journal.dir().to_owned();
+    journal.finish(&outcome)?;
+    Console::new(times).outcome(&outcome, Some(&directory));
+    Ok(outcome.exit_code())
+}
+
+/// Sorts by time, and differs between runs of the same second.
+fn run_name(now: Timestamp) -> String {
+    let random: u32 = rand::random();
+    format!("{}-{:06x}", now.strftime("%Y%m%d-%H%M%S"), random & 0xff_ffff)
+}
