@@ -1,6 +1,7 @@
 //! redrill runs the restore procedures that a team has written down, exactly as written, against a
 //! throwaway copy of the system, and proves from the outside what came back.
 
+pub mod check;
 pub mod cli;
 pub mod cluster;
 pub mod command;

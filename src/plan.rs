@@ -1,5 +1,14 @@
 //! A plan: runbook x scenario, complete before anything starts.
 
+mod build;
+mod coverage;
+mod erratum;
+pub mod fragment;
+mod locate;
+mod slot;
+
+pub use slot::{FillError, Filled};
+
 use std::ops::Range;
 
 use crate::outcome::{HumanTime, Note, Phase, ProgramLabel, SourceRef, TextLabel};

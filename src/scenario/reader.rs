@@ -128,10 +128,6 @@ pub struct Fields<'r, 'n> {
 }
 
 impl<'n> Fields<'_, 'n> {
-    pub fn line(&self) -> usize {
-        self.node.line
-    }
-
     /// The node of a field that may be absent.
     pub fn node(&mut self, name: &'static str) -> Option<&'n Node> {
         self.asked.push(name);
