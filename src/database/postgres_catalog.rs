@@ -49,6 +49,7 @@ pub(super) const DEFINITIONS: &[(&str, &str)] = &[
          FROM rel WHERE relkind IN ('r', 'p', 'f')",
     ),
     (
+        // Recent servers keep a `pg_attver` of their own among a column's options; like pg_dump, leave such names alone.
         "columns",
         "SELECT format('column %s.%I', name, attname), concat_ws(' ',
             'position ' || row_number() OVER (PARTITION BY rel.oid ORDER BY attnum), format_type(atttypid, atttypmod),
@@ -57,7 +58,7 @@ pub(super) const DEFINITIONS: &[(&str, &str)] = &[
             'identity ' || nullif(attidentity::text, ''), 'storage ' || attstorage::text,
             'collation ' || (SELECT quote_ident(collname) FROM pg_collation l, pg_type t
                              WHERE l.oid = attcollation AND t.oid = atttypid AND attcollation <> typcollation),
-            'statistics ' || nullif(nullif(attstattarget, -1), 0), 'options ' || nullif(attoptions, '{}')::text)
+            'statistics ' || nullif(attstattarget, -1), 'options ' || (SELECT string_agg(o, ',' ORDER BY o) FROM unnest(attoptions) o WHERE o !~ '^pg_'))
          FROM rel JOIN pg_attribute a ON a.attrelid = rel.oid AND attnum > 0 AND NOT attisdropped
          LEFT JOIN pg_attrdef d ON d.adrelid = rel.oid AND d.adnum = attnum WHERE relkind IN ('r', 'p', 'f', 'c')",
     ),
@@ -215,7 +216,7 @@ FROM (
     UNION ALL SELECT 'database', coalesce(datacl, acldefault('d', datdba)) FROM pg_database WHERE datname = current_database()
     UNION ALL SELECT 'large object ' || oid, coalesce(lomacl, acldefault('L', lomowner)) FROM pg_largeobject_metadata
     UNION ALL SELECT format('future %s of %I%s', CASE defaclobjtype WHEN 'r' THEN 'tables' WHEN 'S' THEN 'sequences' WHEN 'f' THEN 'functions'
-        WHEN 'T' THEN 'types' ELSE 'schemas' END, pg_get_userbyid(defaclrole), ' in schema ' || nspname), defaclacl
+        WHEN 'T' THEN 'types' ELSE 'schemas' END, pg_get_userbyid(defaclrole), ' in schema ' || quote_ident(nspname)), defaclacl
     FROM pg_default_acl LEFT JOIN pg_namespace s ON s.oid = defaclnamespace
 ) acl CROSS JOIN LATERAL aclexplode(acl.list) entry
 LEFT JOIN pg_roles grantee ON grantee.oid = entry.grantee LEFT JOIN pg_roles grantor ON grantor.oid = entry.grantor

@@ -7,7 +7,7 @@ ALTER DEFAULT PRIVILEGES IN SCHEMA "Odd Schema" GRANT SELECT ON TABLES TO %ROLE%
 ALTER DEFAULT PRIVILEGES IN SCHEMA "Odd Schema" GRANT USAGE ON SEQUENCES TO %ROLE%;
 
 CREATE TYPE public.mood AS ENUM ('sad', 'ok', 'very happy');
-CREATE TYPE public.place AS (latitude double precision, longitude numeric, mood public.mood);
+CREATE TYPE public.place AS (latitude double precision, label text, mood public.mood);
 CREATE TYPE public.money_range AS RANGE (subtype = numeric);
 CREATE DOMAIN public.short_text AS text DEFAULT '' CONSTRAINT short CHECK (length(VALUE) <= 20);
 COMMENT ON DOMAIN public.short_text IS 'at most 20 characters';

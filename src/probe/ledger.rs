@@ -191,17 +191,19 @@ pub(super) async fn first_write(target: &PostgresTarget, deadline_millis: u64) -
     // No event tells that a database elsewhere takes writes again.
     const POLL: Duration = Duration::from_millis(20);
     let deadline = Instant::now() + Duration::from_millis(deadline_millis);
-    loop {
-        let last = match tokio::time::timeout_at(deadline, write_once(target)).await {
-            Ok(Ok(at_micros)) => return Ok(at_micros),
-            Ok(Err(error)) => chain(&error),
-            Err(_) => "no answer".into(),
-        };
-        if Instant::now() + POLL >= deadline {
-            return Err(Error::Deadline { millis: deadline_millis, last });
+    let mut last = None;
+    let write = async {
+        loop {
+            match write_once(target).await {
+                Ok(at_micros) => return at_micros,
+                Err(error) => last = Some(chain(&error)),
+            }
+            tokio::time::sleep(POLL).await;
         }
-        tokio::time::sleep(POLL).await;
-    }
+    };
+    let written = tokio::time::timeout_at(deadline, write).await;
+    let last = last.unwrap_or_else(|| "no answer".into());
+    written.map_err(|_| Error::Deadline { millis: deadline_millis, last })
 }
 
 async fn write_once(target: &PostgresTarget) -> Result<i64, Error> {
