@@ -255,11 +255,12 @@ impl Session {
         let (mut status, mut sqlstate) = (arrival.status, arrival.sqlstate);
         let mut hidden_failures = Vec::new();
         match (statement.kind, &status) {
-            (SessionKind::Sql, StepStatus::Exit(0 | 1)) if sql::is_backslash_command(&statement.text) => {
-                let head = String::from_utf8_lossy(&printed.head);
-                let failed = !printed.errors.is_empty() || sql::backslash_command_failed(&head);
+            (SessionKind::Sql, StepStatus::Exit(reported)) if sql::is_backslash_command(&statement.text) => {
+                let complained = sql::backslash_command_failed(&String::from_utf8_lossy(&printed.head));
+                let told = sql::sends_a_statement(&statement.text);
+                let failed = complained || !printed.errors.is_empty() || told && *reported != 0;
+                sqlstate = sqlstate.filter(|_| told && !complained);
                 status = StepStatus::Exit(i32::from(failed));
-                sqlstate = None;
             }
             (SessionKind::Sql, StepStatus::Exit(0)) if sqlstate.is_none() && !printed.errors.is_empty() => {
                 status = StepStatus::Exit(1);

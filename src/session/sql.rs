@@ -167,14 +167,18 @@ pub fn is_blank(line: &str) -> bool {
     line.is_empty() || line.starts_with("--")
 }
 
-/// Whether a statement is a backslash command that leaves `:ERROR` as it was: psql before 16 has no status for
-/// those, so that what they print is all there is to go by.
+/// Whether a statement is a backslash command: psql before 16 has no status for those, so that what they print is
+/// what there is to go by.
 pub fn is_backslash_command(statement: &str) -> bool {
-    // These send the statement before them, or a copy, to the server and set `:ERROR`.
+    statement.trim_start().starts_with('\\')
+}
+
+/// Whether a backslash command sends something to the server, so that `:ERROR` tells how that went.
+pub fn sends_a_statement(command: &str) -> bool {
     const SENDING: [&str; 8] = ["g", "gx", "gset", "gexec", "gdesc", "crosstabview", "watch", "copy"];
-    let Some(command) = statement.trim_start().strip_prefix('\\') else { return false };
-    let name: String = command.chars().take_while(char::is_ascii_alphabetic).collect();
-    !SENDING.contains(&name.as_str())
+    let name = command.trim_start().trim_start_matches('\\');
+    let end = name.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(name.len());
+    SENDING.contains(&&name[..end])
 }
 
 /// Whether a backslash command complained.
@@ -243,10 +247,9 @@ mod tests {
 
     #[test]
     fn backslash_commands_that_send_a_statement_have_a_status() {
-        assert!(is_backslash_command("\\d t"));
-        assert!(is_backslash_command("\\i x.sql"));
-        assert!(!is_backslash_command("\\copy t from 'x'"));
-        assert!(!is_backslash_command("select 1 \\gexec"));
+        assert!(sends_a_statement("\\copy t from 'x'") && sends_a_statement("\\g"));
+        assert!(!sends_a_statement("\\d t") && !sends_a_statement("\\i x.sql"));
+        assert!(is_backslash_command(" \\d t") && !is_backslash_command("select 1 \\gexec"));
     }
 
     proptest! {
