@@ -3,12 +3,25 @@
 
 pub mod cluster;
 pub mod command;
+pub mod console;
+pub mod credential;
 pub mod doctor;
+pub mod drill;
+pub mod environment;
+pub mod error;
+pub mod exit_code;
 pub mod fingerprint;
+pub mod journal;
+pub mod kubernetes;
+pub mod loss;
+pub mod objective;
 pub mod outcome;
+pub mod plan;
 pub mod probe;
 pub mod redact;
+pub mod report;
 pub mod runbook;
 pub mod runtime;
+pub mod scenario;
 pub mod session;
 pub mod system;

@@ -7,8 +7,11 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What a drill proved. See the table in README for the exit codes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub mod cause;
+pub mod verdict;
+
+/// What a drill proved, from best to worst: of several the greatest counts. See the table in README for the exit codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Verdict {
     Passed,
@@ -160,9 +163,27 @@ pub enum CheckResult {
     NotRun { reason: String },
 }
 
+/// What a check is evidence of. A pass needs a held one of each of `Loss`, `Content` and `Isolation`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum CheckKind {
+    /// The disaster took what it was said to take.
+    Loss,
+    /// What came back is what was there: fingerprints, schema, files.
+    Content,
+    /// The nonces and the ledger: which state came back.
+    PointInTime,
+    /// A Secret and the thing it opens agree.
+    Agreement,
+    /// Nothing inside reached outside.
+    Isolation,
+    Other,
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CheckOutcome {
     pub name: String,
+    pub kind: CheckKind,
     pub phase: Phase,
     #[serde(flatten)]
     pub result: CheckResult,

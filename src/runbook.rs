@@ -1,15 +1,27 @@
 //! A runbook: the team's document, read into procedures of steps. Input only, never edited.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::outcome::SourceRef;
 
 pub mod markdown;
+mod step;
+
+/// A document that could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum RunbookError {
+    #[error("read runbook {}", path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("runbook {}: reStructuredText is not read yet: name a Markdown file (.md)", path.display())]
+    RestructuredText { path: PathBuf },
+    #[error("runbook {}: name a Markdown file (.md, .markdown)", path.display())]
+    UnknownFormat { path: PathBuf },
+}
 
 /// A document as read: every section that holds a command, a fragment or a numbered list is a procedure.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Runbook {
-    /// As named by the scenario, relative to it.
+    /// As named by whoever read it; every step's source names it the same way.
     pub path: PathBuf,
     pub text: String,
     pub procedures: Vec<Procedure>,
@@ -43,4 +55,40 @@ pub enum StepKind {
     Fragment { text: String, language: Option<String>, span: std::ops::Range<usize> },
     /// A list item with neither: a person's action.
     Human { text: String },
+}
+
+impl Runbook {
+    /// Reads a document, by its extension. Errors when it is not there, is not UTF-8 or is in a format that is not read.
+    pub fn read(path: &Path) -> Result<Self, RunbookError> {
+        let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
+        match extension.as_deref() {
+            Some("md" | "markdown") => {
+                let text = std::fs::read_to_string(path)
+                    .map_err(|source| RunbookError::Read { path: path.to_owned(), source })?;
+                Ok(Self::from_markdown(path, text))
+            }
+            Some("rst") => Err(RunbookError::RestructuredText { path: path.to_owned() }),
+            Some(_) | None => Err(RunbookError::UnknownFormat { path: path.to_owned() }),
+        }
+    }
+
+    /// Reads Markdown that is already in memory; `path` is what the steps' sources say.
+    pub fn from_markdown(path: &Path, text: String) -> Self {
+        let procedures = markdown::procedures(path, &text);
+        Self { path: path.to_owned(), text, procedures }
+    }
+
+    /// The sections under this heading: usually one.
+    pub fn sections<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Procedure> {
+        self.procedures.iter().filter(move |procedure| procedure.name == name)
+    }
+}
+
+impl StepKind {
+    /// The command, the fragment or the sentence.
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Command { text, .. } | Self::Fragment { text, .. } | Self::Human { text } => text,
+        }
+    }
 }

@@ -1,0 +1,138 @@
+//! The command line: arguments in words, nothing decided.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::scenario::{EnvironmentName, SeedSize};
+
+/// Runs a team's written restore procedures, exactly as written, and proves whether they bring the system back.
+///
+/// A scenario (scenarios/<name>/scenario.yaml) binds a runbook to a system and says what to seed, lose, check and promise. A
+/// drill provisions the system, seeds it, backs it up as the runbook says, takes the data away, restores as the runbook
+/// says, and looks from the outside at what came back.
+#[derive(Debug, Parser)]
+#[command(name = "redrill", version, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+    /// Where the scenarios are, one folder each
+    #[arg(long, global = true, default_value = "scenarios", value_name = "DIR")]
+    pub scenarios: PathBuf,
+    /// Where each run leaves a folder with its reports
+    #[arg(long, global = true, default_value = "reports", value_name = "DIR")]
+    pub reports: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run drills and write reports; the exit code is the worst verdict
+    Run(RunArgs),
+    /// Show every step that would run, with its line, label and slots; starts nothing
+    Plan(PlanArgs),
+    /// List the scenarios, their drills and past runs
+    List,
+    /// Hold scenarios to their runbooks and systems: coverage and drift; starts nothing
+    Check(Selection),
+    /// Look for the programs and the kernel that drills need
+    Doctor(DoctorArgs),
+    /// Remove what killed runs left behind, and give them their reports
+    Gc,
+}
+
+#[derive(Debug, Args)]
+pub struct Selection {
+    /// Scenarios, all without a name
+    #[arg(value_name = "SCENARIO")]
+    pub names: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Leave the errata out: the document as it stands
+    #[arg(long)]
+    pub as_written: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Only drills of this name (a scenario's variant); can be given several times
+    #[arg(long = "drill", value_name = "NAME")]
+    pub drills: Vec<String>,
+    /// Where the system runs
+    #[arg(long = "env", value_enum, default_value_t = EnvironmentArg::Local)]
+    pub environment: EnvironmentArg,
+    /// Leave the errata out: the document as it stands
+    #[arg(long)]
+    pub as_written: bool,
+    /// What the seeded content and drawn names follow from; the same number gives the same
+    #[arg(long, default_value_t = 1, value_name = "NUMBER")]
+    pub rng: u64,
+    /// How much to seed: small, medium, large or bytes such as 256MiB [default: the scenario's]
+    #[arg(long, value_parser = crate::scenario::parse_size)]
+    pub size: Option<SeedSize>,
+    /// Install what is missing first (as root, on Debian)
+    #[arg(long)]
+    pub install: bool,
+    /// Leave durations out of what is printed
+    #[arg(long)]
+    pub no_times: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Install what is missing (as root, on Debian)
+    #[arg(long)]
+    pub install: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum EnvironmentArg {
+    /// Sandboxed processes of this machine; needs no engine
+    Local,
+    /// Containers
+    Docker,
+    /// A throwaway Kubernetes in containers
+    Kind,
+    /// A cluster that exists
+    Kube,
+}
+
+impl From<EnvironmentArg> for EnvironmentName {
+    fn from(argument: EnvironmentArg) -> Self {
+        match argument {
+            EnvironmentArg::Local => Self::Local,
+            EnvironmentArg::Docker => Self::Docker,
+            EnvironmentArg::Kind => Self::Kind,
+            EnvironmentArg::Kube => Self::Kube,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_option_has_help_without_a_full_stop() {
+        for command in Cli::command().get_subcommands() {
+            for argument in command.get_arguments().filter(|argument| argument.get_id() != "help") {
+                let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+                let name = argument.get_id();
+                assert!(!help.is_empty() && !help.ends_with('.'), "{} {name}: {help:?}", command.get_name());
+                assert!(help.starts_with(char::is_uppercase), "{} {name}: {help:?}", command.get_name());
+            }
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Credentials at checkpoints: who must be let in where, with the secret from where the system keeps it.
+
+use std::collections::BTreeMap;
+
+use crate::drill::value::{ValueError, Values};
+use crate::outcome::{CredentialOutcome, Expectation, Observation};
+use crate::drill::stage::PodProber;
+use crate::probe::{LoginTarget, PostgresTarget, Reply, Request, ResticTarget};
+use crate::redact::Secret;
+use crate::scenario::{Checkpoint, Credential, CredentialTarget, Database, ReadAt, Repository, Scenario, ValueFrom};
+
+/// Tries the scenario's logins at the moments it names.
+pub struct Credentials<'a> {
+    scenario: &'a Scenario,
+    drill: &'a str,
+    /// What was read once, by index of the credential.
+    remembered: BTreeMap<usize, Result<Secret, String>>,
+}
+
+impl<'a> Credentials<'a> {
+    pub fn new(scenario: &'a Scenario, drill: &'a str) -> Self {
+        Self { scenario, drill, remembered: BTreeMap::new() }
+    }
+
+    /// Logs every principal in that has an expectation at `checkpoint`; an unknown answer is an outcome, too.
+    pub async fn check(
+        &mut self,
+        checkpoint: Checkpoint,
+        values: &Values,
+        prober: &mut PodProber,
+    ) -> Vec<CredentialOutcome> {
+        self.remember(checkpoint, values).await;
+        let mut outcomes = Vec::new();
+        for (index, credential) in self.scenario.credentials.iter().enumerate() {
+            let Some(&expected) = credential.expected.get(&checkpoint) else { continue };
+            if self.applies(credential) {
+                let attempt = self.attempt(index, credential, values, prober, expected).await;
+                outcomes.push(outcome(credential, checkpoint, expected, attempt));
+            }
+        }
+        outcomes
+    }
+
+    fn applies(&self, credential: &Credential) -> bool {
+        credential.drills.is_empty() || credential.drills.iter().any(|drill| drill == self.drill)
+    }
+
+    async fn remember(&mut self, checkpoint: Checkpoint, values: &Values) {
+        for (index, credential) in self.scenario.credentials.iter().enumerate() {
+            if credential.read_at == ReadAt::Once(checkpoint) {
+                let secret = values.secret(&credential.secret).await.map_err(|error| error.to_string());
+                self.remembered.insert(index, secret);
+            }
+        }
+    }
+
+    async fn attempt(
+        &self,
+        index: usize,
+        credential: &Credential,
+        values: &Values,
+        prober: &mut PodProber,
+        expected: Expectation,
+    ) -> Result<(Observation, bool), String> {
+        let secret = match credential.read_at {
+            ReadAt::Checkpoint => values.secret(&credential.secret).await.map_err(|error| error.to_string())?,
+            ReadAt::Once(moment) => match self.remembered.get(&index) {
+                Some(remembered) => remembered.clone()?,
+                None => return Err(format!("its secret was to be read {}, which did not come", name(moment))),
+            },
+        };
+        let target = self.target(credential, secret, values).await?;
+        match prober.ask(&Request::Login { target, expected }).await {
+            Ok(Reply::Login { observed, random_refused }) => Ok((observed, random_refused)),
+            Ok(other) => Err(format!("the prober answered something else: {other:?}")),
+            Err(error) => Err(crate::error::chain(&error)),
+        }
+    }
+
+    async fn target(&self, credential: &Credential, secret: Secret, values: &Values) -> Result<LoginTarget, String> {
+        let text = |error: ValueError| crate::error::chain(&error);
+        match &credential.target {
+            CredentialTarget::Postgres(name) => {
+                let database = self.scenario.databases.get(name).ok_or("no such database in the scenario")?;
+                let user = credential.user.as_ref().unwrap_or(&database.user);
+                let target = postgres(database, user, secret, values).await.map_err(text)?;
+                Ok(LoginTarget::Postgres(target))
+            }
+            CredentialTarget::Restic(name) => {
+                let repository = self.scenario.repositories.get(name).ok_or("no such repository in the scenario")?;
+                let target = restic(self.scenario, repository, secret, values).await.map_err(text)?;
+                Ok(LoginTarget::Restic(target))
+            }
+        }
+    }
+}
+
+/// A database as one principal reaches it.
+pub async fn postgres(
+    database: &Database,
+    user: &ValueFrom,
+    password: Secret,
+    values: &Values,
+) -> Result<PostgresTarget, ValueError> {
+    Ok(PostgresTarget {
+        host: database.host.clone(),
+        port: database.port,
+        database: values.name(&database.database).await?,
+        user: values.name(user).await?,
+        password,
+    })
+}
+
+async fn restic(
+    scenario: &Scenario,
+    repository: &Repository,
+    password: Secret,
+    values: &Values,
+) -> Result<ResticTarget, ValueError> {
+    let mut env = BTreeMap::new();
+    if let Some(store) = scenario.stores.get(&repository.store) {
+        env.insert("AWS_ACCESS_KEY_ID".to_owned(), values.secret(&store.access_key).await?);
+        env.insert("AWS_SECRET_ACCESS_KEY".to_owned(), values.secret(&store.secret_key).await?);
+    }
+    let base = values.name(&repository.base).await?;
+    let repository = format!("{}/{}", base.trim_end_matches('/'), repository.path);
+    Ok(ResticTarget { repository, password, env })
+}
+
+fn outcome(
+    credential: &Credential,
+    checkpoint: Checkpoint,
+    expected: Expectation,
+    attempt: Result<(Observation, bool), String>,
+) -> CredentialOutcome {
+    let (observed, random_refused) =
+        attempt.unwrap_or_else(|reason| (Observation::Unknown { reason }, false));
+    CredentialOutcome {
+        principal: credential.principal.clone(),
+        kept_in: kept_in(&credential.secret),
+        checkpoint: name(checkpoint).to_owned(),
+        expected,
+        observed,
+        random_refused,
+    }
+}
+
+/// Where a value is kept, in words.
+pub fn kept_in(from: &ValueFrom) -> String {
+    match from {
+        ValueFrom::Literal(_) => "the scenario".to_owned(),
+        ValueFrom::Secret(key) => format!("secret {}/{}[{}]", key.object.namespace, key.object.name, key.key),
+        ValueFrom::ConfigMap(key) => format!("config map {}/{}[{}]", key.object.namespace, key.object.name, key.key),
+        ValueFrom::Generated(name) => format!("drawn for the drill as {name}"),
+    }
+}
+
+/// A checkpoint in the words of the scenario file.
+pub fn name(checkpoint: Checkpoint) -> &'static str {
+    match checkpoint {
+        Checkpoint::BackedUp => "backed-up",
+        Checkpoint::Lost => "lost",
+        Checkpoint::Restored => "restored",
+        Checkpoint::Reconciled => "reconciled",
+    }
+}

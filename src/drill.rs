@@ -1,0 +1,258 @@
+//! One scenario on one environment: the only place that orders phases.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::credential::Credentials;
+use crate::drill::event::EventSender;
+use crate::drill::evidence::Evidence;
+use crate::drill::record::{Halt, Record};
+use crate::drill::stage::Stage;
+use crate::environment::Environment;
+use crate::outcome::{CheckKind, CheckResult, DrillOutcome, Phase};
+use crate::plan::DrillPlan;
+use crate::probe::Request;
+use crate::redact::Redactor;
+use crate::scenario::{Checkpoint, EnvironmentName, Scenario, SeedSize, Writers};
+use crate::system::System;
+
+mod cron_job;
+pub mod event;
+mod evidence;
+mod fill;
+mod logs;
+mod loss_proof;
+mod operator;
+pub mod pace;
+mod procedure;
+mod provision;
+pub mod record;
+mod seed;
+pub mod stage;
+pub mod station;
+pub mod value;
+mod verify;
+
+pub use logs::Logs;
+
+/// Everything a drill is told before it starts.
+pub struct Assignment<'a> {
+    pub scenario: &'a Scenario,
+    pub system: &'a System,
+    pub plan: &'a DrillPlan,
+    pub environment: EnvironmentName,
+    pub size: SeedSize,
+    /// Content and drawn values follow from it.
+    pub rng: u64,
+    /// Differs from run to run, whatever `rng` is: yesterday's backup must not look like today's.
+    pub nonce: &'a str,
+    /// The run's reports.
+    pub reports: PathBuf,
+}
+
+/// Runs a drill to its end, teardown included. `outcome` holds what was known before it started.
+///
+/// An interruption ends the phase that runs; teardown follows all the same.
+pub async fn run(
+    assignment: &Assignment<'_>,
+    environment: &Environment,
+    outcome: DrillOutcome,
+    events: EventSender,
+    interrupt: &CancellationToken,
+) -> DrillOutcome {
+    let redactor = Redactor::new();
+    let mut record = Record::new(outcome, redactor, events);
+    let plan = assignment.plan;
+    record.started(plan.backup.len() + plan.restore.len() + plan.reconcile.len());
+    let mut evidence = Evidence::default();
+    let started = record.phase_started(Phase::Provision);
+    let provisioned = interruptible(interrupt, provision::run(assignment, environment, &mut record)).await;
+    let (provisioned, stage) = match provisioned {
+        Ok(stage) => (Ok(()), Some(stage)),
+        Err(halt) => (Err(halt), None),
+    };
+    record.phase_finished(Phase::Provision, started, &provisioned);
+    let mut reached = Phase::Provision;
+    if let Some(mut stage) = stage {
+        reached = phases(assignment, &mut stage, &mut record, &mut evidence, interrupt).await;
+    }
+    for phase in PHASES.into_iter().filter(|&phase| phase > reached) {
+        record.phase_not_reached(phase);
+    }
+    let objectives = crate::objective::outcomes(assignment.scenario, assignment.environment, &evidence.measured);
+    record.outcome.objectives = objectives;
+    tear_down(environment, &mut record).await;
+    record.finished()
+}
+
+/// Between provisioning and teardown.
+const PHASES: [Phase; 6] = [Phase::Seed, Phase::Backup, Phase::Loss, Phase::Restore, Phase::Reconcile, Phase::Verify];
+
+/// Runs phase after phase until one halts; returns the last one that was begun.
+async fn phases(
+    assignment: &Assignment<'_>,
+    stage: &mut Stage,
+    record: &mut Record,
+    evidence: &mut Evidence,
+    interrupt: &CancellationToken,
+) -> Phase {
+    let mut credentials = Credentials::new(assignment.scenario, &assignment.plan.name);
+    for phase in PHASES {
+        let started = record.phase_started(phase);
+        let work = one(phase, assignment, stage, record, evidence, &mut credentials);
+        let result = interruptible(interrupt, work).await;
+        record.phase_finished(phase, started, &result);
+        if result.is_err() {
+            return phase;
+        }
+    }
+    Phase::Verify
+}
+
+async fn one(
+    phase: Phase,
+    assignment: &Assignment<'_>,
+    stage: &mut Stage,
+    record: &mut Record,
+    evidence: &mut Evidence,
+    credentials: &mut Credentials<'_>,
+) -> Result<(), Halt> {
+    match phase {
+        Phase::Seed => {
+            seed::run(assignment, stage, evidence).await?;
+            stage.ledger = seed::start_ledger(assignment, stage).await?;
+            Ok(())
+        }
+        Phase::Backup => backup(assignment, stage, record, evidence, credentials).await,
+        Phase::Loss => loss(assignment, stage, record, evidence, credentials).await,
+        Phase::Restore => restore(assignment, stage, record, evidence, credentials).await,
+        Phase::Reconcile => {
+            if !assignment.plan.reconcile.is_empty() {
+                procedure::run(stage, record, &assignment.plan.reconcile).await?;
+                check_credentials(Checkpoint::Reconciled, stage, record, credentials).await;
+            }
+            Ok(())
+        }
+        Phase::Verify => {
+            verify::run(assignment, stage, record, evidence).await;
+            Ok(())
+        }
+        Phase::Provision | Phase::Teardown => Ok(()),
+    }
+}
+
+/// Keeps or stops the writer as the variant has it, backs up, and goes on writing after it, so that there is something
+/// to lose.
+async fn backup(
+    assignment: &Assignment<'_>,
+    stage: &mut Stage,
+    record: &mut Record,
+    evidence: &mut Evidence,
+    credentials: &mut Credentials<'_>,
+) -> Result<(), Halt> {
+    if let Some(ledger) = &mut stage.ledger {
+        seed::more_rows(ledger).await?;
+        evidence.committed_before_backup = ledger.latest().k;
+    }
+    if assignment.plan.writers == Writers::Quiet {
+        seed::stop_ledger(stage, evidence).await?;
+        evidence.committed_before_backup = evidence.acknowledged.last().map_or(0, |row| row.k);
+    }
+    let started = Instant::now();
+    procedure::run(stage, record, &assignment.plan.backup).await?;
+    evidence.measured.backup = Some(started.elapsed());
+    if let Some(target) = seed::ledger_target(assignment, &stage.values).await? {
+        let nonce = value::word(assignment.rng, &format!("nonce after {}", assignment.nonce));
+        let request = Request::WriteNonce { target, label: "after".to_owned(), value: nonce.clone() };
+        stage::ask(&mut stage.prober, request).await?;
+        evidence.nonce_after = Some(nonce);
+    }
+    match &mut stage.ledger {
+        Some(ledger) => seed::more_rows(ledger).await?,
+        None => stage.ledger = seed::start_ledger(assignment, stage).await?,
+    }
+    check_credentials(Checkpoint::BackedUp, stage, record, credentials).await;
+    Ok(())
+}
+
+async fn loss(
+    assignment: &Assignment<'_>,
+    stage: &mut Stage,
+    record: &mut Record,
+    evidence: &mut Evidence,
+    credentials: &mut Credentials<'_>,
+) -> Result<(), Halt> {
+    seed::stop_ledger(stage, evidence).await?;
+    crate::loss::strike(&stage.kubernetes, &assignment.scenario.loss, assignment.system.values()).await?;
+    loss_proof::run(assignment, stage, record, evidence).await?;
+    check_credentials(Checkpoint::Lost, stage, record, credentials).await;
+    stage.lost_at = Some(Instant::now());
+    Ok(())
+}
+
+/// The clock runs from proven loss to the first write that an application's login may make after the last step.
+async fn restore(
+    assignment: &Assignment<'_>,
+    stage: &mut Stage,
+    record: &mut Record,
+    evidence: &mut Evidence,
+    credentials: &mut Credentials<'_>,
+) -> Result<(), Halt> {
+    const FIRST_WRITE: Duration = Duration::from_secs(120);
+    procedure::run(stage, record, &assignment.plan.restore).await?;
+    evidence.measured.human = procedure::human_time(record, Phase::Restore);
+    if let Some(target) = seed::ledger_target(assignment, &stage.values).await? {
+        let started = Instant::now();
+        let deadline_millis = FIRST_WRITE.as_millis().try_into().unwrap_or(u64::MAX);
+        let written = stage::ask(&mut stage.prober, Request::FirstWrite { target, deadline_millis }).await;
+        let result = match written {
+            Ok(_) => {
+                evidence.measured.recovery = stage.lost_at.map(|lost| lost.elapsed());
+                evidence.first_write = true;
+                CheckResult::Held
+            }
+            Err(Halt::Failed { reason } | Halt::Unverified { reason, .. }) => CheckResult::Differs { difference: reason },
+        };
+        let detail = "as the application's user";
+        record.check("first write after the restore", CheckKind::Other, Phase::Restore, detail, started, result);
+    }
+    check_credentials(Checkpoint::Restored, stage, record, credentials).await;
+    Ok(())
+}
+
+async fn check_credentials(
+    checkpoint: Checkpoint,
+    stage: &mut Stage,
+    record: &mut Record,
+    credentials: &mut Credentials<'_>,
+) {
+    for outcome in credentials.check(checkpoint, &stage.values, &mut stage.prober).await {
+        record.credential(outcome);
+    }
+}
+
+/// Runs `work` unless the run is interrupted first.
+async fn interruptible<T>(
+    interrupt: &CancellationToken,
+    work: impl Future<Output = Result<T, Halt>>,
+) -> Result<T, Halt> {
+    tokio::select! {
+        biased;
+        () = interrupt.cancelled() => Err(Halt::unverified("interrupted", "run the drill again")),
+        result = work => result,
+    }
+}
+
+async fn tear_down(environment: &Environment, record: &mut Record) {
+    let started = record.phase_started(Phase::Teardown);
+    let result = match environment.tear_down().await {
+        Ok(leftovers) => {
+            record.outcome.leftovers = leftovers;
+            Ok(())
+        }
+        Err(error) => Err(Halt::unverified(crate::error::chain(&error), "run `redrill gc`")),
+    };
+    record.phase_finished(Phase::Teardown, started, &result);
+}

@@ -1,0 +1,26 @@
+//! What a drill knows from before the loss, to hold against what came back.
+
+use std::collections::BTreeMap;
+
+use crate::fingerprint::Fingerprint;
+use crate::probe::ledger::Acknowledged;
+
+/// Grows from phase to phase; verification reads it.
+#[derive(Debug, Default)]
+pub struct Evidence {
+    /// As seeded, by the scenario's name of the database.
+    pub databases: BTreeMap<String, Fingerprint>,
+    /// As seeded, by the scenario's name of the tree.
+    pub files: BTreeMap<String, Fingerprint>,
+    /// Written before the backup began; must be there.
+    pub nonce_before: Option<String>,
+    /// Written after the backup ended; must not be there.
+    pub nonce_after: Option<String>,
+    /// Rows of the ledger that were committed before the backup began: none of these may be missing.
+    pub committed_before_backup: u64,
+    /// Every acknowledged row of the ledger, up to the loss.
+    pub acknowledged: Vec<Acknowledged>,
+    /// Whether the first write after the restore was made: then it must still be there at the end.
+    pub first_write: bool,
+    pub measured: crate::objective::Measured,
+}

@@ -1,0 +1,234 @@
+//! The operator: a person at the workstation's terminal, typing what the runbook says.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures::FutureExt;
+
+use crate::drill::event::{EventSender, Happening};
+use crate::drill::fill::Filled;
+use crate::drill::procedure::Ran;
+use crate::drill::record::{Halt, Record};
+use crate::drill::stage::{self, Stage};
+use crate::drill::station;
+use crate::error::chain;
+use crate::kubernetes::{ExecRequest, Terminal as Wanted};
+use crate::outcome::StepResult;
+use crate::plan::{Action, PlannedStep};
+use crate::scenario::StepRef;
+use crate::session::{
+    Deadlines, HiddenFailure, OutputSink, Session, SessionConfig, StatementStatus, StepRun, StepStatus, StepText,
+    Terminal, WORKSTATION_SHELL,
+};
+
+/// Bytes of a step's output that are kept for slots and for the report of a failure.
+const TAIL: usize = 64 << 10;
+/// Lines of it that a report shows.
+const SHOWN_LINES: usize = 40;
+
+/// One sitting at the terminal: a phase's steps share a shell, as a person's would.
+pub struct Operator {
+    session: Session,
+    log: StepLog,
+    /// What each step printed, for the slots of later ones.
+    outputs: Vec<(PlannedStep, String)>,
+    fragments: usize,
+}
+
+impl Operator {
+    /// Opens a shell on the workstation.
+    pub async fn sit_down(stage: &Stage, record: &Record) -> Result<Self, Halt> {
+        let request = ExecRequest {
+            namespace: station::NAMESPACE,
+            pod: station::WORKSTATION,
+            container: None,
+            argv: &WORKSTATION_SHELL,
+            terminal: Wanted::Yes,
+        };
+        let exec = stage.kubernetes.exec(&request).await?;
+        let (exit, (input, output)) = exec.split();
+        let terminal = Terminal { input, output, exit: exit.boxed() };
+        let log = StepLog::new(record.events().clone());
+        let redactor = record.redactor.clone();
+        let config = SessionConfig {
+            deadlines: Deadlines::default(),
+            tail: TAIL,
+            redact: Arc::new(move |bytes| redactor.redact_bytes(bytes)),
+            sink: Box::new(log.clone()),
+        };
+        let session = Session::open(terminal, config).await;
+        let session = session.map_err(|error| Halt::unverified(chain(&error), "look at the workstation pod"))?;
+        Ok(Self { session, log, outputs: Vec::new(), fragments: 0 })
+    }
+
+    /// What an earlier step of this sitting printed.
+    pub fn output_of(&self, step: &StepRef) -> Option<&str> {
+        let is_it = |planned: &PlannedStep| {
+            planned.procedure == step.procedure
+                && (step.item.is_none() || planned.item == step.item)
+                && step.text.as_deref().is_none_or(|text| planned.documented.as_deref().unwrap_or_default().contains(text))
+        };
+        self.outputs.iter().rev().find(|(planned, _)| is_it(planned)).map(|(_, output)| output.as_str())
+    }
+
+    /// Types a step and reads what comes back.
+    pub async fn perform(&mut self, stage: &Stage, record: &Record, step: &PlannedStep, filled: Filled) -> Ran {
+        let mut ran = Ran::unseen(step, StepResult::Succeeded);
+        let text = match self.lay_out(stage, &filled).await {
+            Ok(text) => text,
+            Err(halt) => {
+                ran.result = super::procedure::halted(halt);
+                return ran;
+            }
+        };
+        ran.command = record.redactor.redact(&text);
+        match stage.logs.open(step) {
+            Ok((file, name)) => {
+                self.log.begin(file);
+                ran.log = Some(name);
+            }
+            Err(error) => {
+                let remedy = "make room where the reports go".to_owned();
+                ran.result = StepResult::Unverified { reason: format!("the step's log cannot be opened: {error}"), remedy };
+                return ran;
+            }
+        }
+        let run = self.session.run(&StepText { text, source: step.source.clone() }).await;
+        self.log.end();
+        match run {
+            Ok(run) => self.judge(step, &filled, run, record, &mut ran),
+            Err(error) => {
+                let remedy = "run the drill again".to_owned();
+                ran.result = StepResult::Unverified { reason: chain(&error), remedy };
+            }
+        }
+        ran
+    }
+
+    /// Puts a fragment's file where the command can name it.
+    async fn lay_out(&mut self, stage: &Stage, filled: &Filled) -> Result<String, Halt> {
+        let Some(content) = filled.content.as_ref().filter(|_| filled.command.contains("{fragment}")) else {
+            return Ok(filled.command.clone());
+        };
+        self.fragments += 1;
+        let path = format!("{}/fragment-{}.yaml", station::HOME, self.fragments);
+        stage::write_file(&stage.kubernetes, &path, content).await?;
+        Ok(filled.command.replace("{fragment}", &path))
+    }
+
+    fn judge(&mut self, step: &PlannedStep, filled: &Filled, run: StepRun, record: &Record, ran: &mut Ran) {
+        let printed = String::from_utf8_lossy(run.raw.expose()).into_owned();
+        ran.result = match run.first_failure() {
+            Some(failure) => failed(failure, record),
+            None => match (&step.action, &filled.content) {
+                (Action::Compare { .. }, Some(content)) => compared(content, &printed, record),
+                _ => StepResult::Succeeded,
+            },
+        };
+        for (statement, hidden) in run.hidden_failures() {
+            record.notice(&format!("{}: {}", statement.source, hidden_words(hidden)));
+        }
+        if ran.result != StepResult::Succeeded {
+            ran.tail = Some(last_lines(&String::from_utf8_lossy(&run.output)));
+        }
+        self.outputs.push((step.clone(), printed));
+    }
+
+    /// Leaves the terminal; what is still running there is hung up on.
+    pub async fn leave(self) {
+        self.session.close().await;
+    }
+}
+
+fn failed(failure: &StatementStatus, record: &Record) -> StepResult {
+    let command = record.redactor.redact(&failure.text);
+    match &failure.status {
+        StepStatus::Lost { exit: None } => StepResult::Unverified {
+            reason: format!("{}: `{command}`: {}", failure.source, failure.status),
+            remedy: "run the drill again; the connection to the workstation was lost".to_owned(),
+        },
+        status => {
+            let exit = match status {
+                StepStatus::Exit(code) | StepStatus::ClosedSession { status: code, .. } => Some(*code),
+                StepStatus::Lost { exit } => *exit,
+                StepStatus::OpenedSession { .. }
+                | StepStatus::Incomplete
+                | StepStatus::NotTyped { .. }
+                | StepStatus::Deadline { .. } => None,
+            };
+            StepResult::Failed { reason: format!("`{command}`: {status}"), exit }
+        }
+    }
+}
+
+fn compared(content: &str, printed: &str, record: &Record) -> StepResult {
+    match crate::plan::fragment::missing(content, printed) {
+        Ok(missing) if missing.is_empty() => StepResult::Succeeded,
+        Ok(missing) => {
+            let reason = format!("what the page shows is not there: {}", record.redactor.redact(&missing.join("; ")));
+            StepResult::Failed { reason, exit: None }
+        }
+        Err(error) => StepResult::Unverified {
+            reason: format!("the fragment cannot be compared: {}", chain(&error)),
+            remedy: "let the bound command print one JSON object".to_owned(),
+        },
+    }
+}
+
+fn hidden_words(hidden: &HiddenFailure) -> String {
+    match hidden {
+        HiddenFailure::Pipeline { statuses } => format!("ended with 0, but a part of the pipeline failed: {statuses:?}"),
+        HiddenFailure::Psql { errors } => format!("ended with 0, but psql printed {}", errors.join(" / ")),
+    }
+}
+
+fn last_lines(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(SHOWN_LINES)..].join("\n")
+}
+
+/// The log of the step that runs, and the watchers' view of it. Clones share it.
+#[derive(Clone)]
+struct StepLog {
+    file: Arc<Mutex<Option<File>>>,
+    events: EventSender,
+}
+
+impl StepLog {
+    fn new(events: EventSender) -> Self {
+        Self { file: Arc::default(), events }
+    }
+
+    fn file(&self) -> MutexGuard<'_, Option<File>> {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(&self, file: File) {
+        *self.file() = Some(file);
+    }
+
+    fn end(&self) {
+        *self.file() = None;
+    }
+}
+
+impl OutputSink for StepLog {
+    fn started(&mut self, _: &StepText) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn output(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if let Some(line) = bytes.split(|&byte| byte == b'\n').rfind(|line| !line.is_empty()) {
+            self.events.send(Happening::StepOutput { line: String::from_utf8_lossy(line).trim_end().to_owned() });
+        }
+        match &mut *self.file() {
+            Some(file) => file.write_all(bytes),
+            None => Ok(()),
+        }
+    }
+
+    fn finished(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,180 @@
+//! Operator pace: a person looks before typing on. Waits until what earlier steps touched has settled.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::kubernetes::{self, Kubernetes, KubernetesError, TypeName};
+use crate::outcome::Waited;
+
+/// What a step can touch that takes time to follow.
+const WORKLOADS: [TypeName<'static>; 3] = [kubernetes::DEPLOYMENT, kubernetes::STATEFUL_SET, kubernetes::JOB];
+
+/// How workloads were before the first step: uid and generation by `Kind namespace/name`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Baseline(BTreeMap<String, (String, i64)>);
+
+/// The outcome of a wait: what was waited for, or what had not settled at the deadline.
+#[derive(Debug, PartialEq)]
+pub enum Settled {
+    /// Empty where nothing had to be waited for.
+    Yes(Vec<Waited>),
+    No {
+        last: String,
+        after: Duration,
+    },
+}
+
+impl Baseline {
+    pub async fn take(kubernetes: &Kubernetes, namespaces: &[String]) -> Result<Self, KubernetesError> {
+        let workloads = list(kubernetes, namespaces, &WORKLOADS).await?;
+        Ok(Self(workloads.iter().map(|object| (kubernetes::describe(object), identity(object))).collect()))
+    }
+
+    fn touched(&self, object: &Value) -> bool {
+        self.0.get(&kubernetes::describe(object)) != Some(&identity(object))
+    }
+}
+
+/// Waits until every workload that differs from `baseline` has what it asks for, and no pod is on its way out.
+///
+/// Errs only when the cluster cannot be asked; what does not settle by `deadline` is [`Settled::No`].
+pub async fn settle(
+    kubernetes: &Kubernetes,
+    namespaces: &[String],
+    baseline: &Baseline,
+    deadline: Duration,
+) -> Result<Settled, KubernetesError> {
+    let start = Instant::now();
+    let mut waited: BTreeMap<String, Duration> = BTreeMap::new();
+    loop {
+        let unsettled = unsettled(kubernetes, namespaces, baseline).await?;
+        if unsettled.is_empty() {
+            let waited = waited.into_iter().map(|(condition, duration)| Waited { condition, duration }).collect();
+            return Ok(Settled::Yes(waited));
+        }
+        if start.elapsed() >= deadline {
+            return Ok(Settled::No { last: unsettled.join("; "), after: deadline });
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        for condition in unsettled {
+            waited.insert(condition, start.elapsed());
+        }
+    }
+}
+
+async fn unsettled(
+    kubernetes: &Kubernetes,
+    namespaces: &[String],
+    baseline: &Baseline,
+) -> Result<Vec<String>, KubernetesError> {
+    let workloads = list(kubernetes, namespaces, &WORKLOADS).await?;
+    let mut conditions: Vec<String> =
+        workloads.iter().filter(|object| baseline.touched(object)).filter_map(condition_unmet).collect();
+    for pod in list(kubernetes, namespaces, &[kubernetes::POD]).await? {
+        if pod["metadata"]["deletionTimestamp"].is_string() {
+            conditions.push(format!("pods of {} gone", workload_of(&pod)));
+        }
+    }
+    conditions.sort();
+    conditions.dedup();
+    Ok(conditions)
+}
+
+async fn list(
+    kubernetes: &Kubernetes,
+    namespaces: &[String],
+    kinds: &[TypeName<'static>],
+) -> Result<Vec<Value>, KubernetesError> {
+    let mut objects = Vec::new();
+    for namespace in namespaces {
+        for &(api_version, kind) in kinds {
+            for mut object in kubernetes.list((api_version, kind), namespace).await? {
+                // Items of a list do not name their kind.
+                object["kind"] = kind.into();
+                objects.push(object);
+            }
+        }
+    }
+    Ok(objects)
+}
+
+fn identity(object: &Value) -> (String, i64) {
+    let uid = object["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
+    (uid, object["metadata"]["generation"].as_i64().unwrap_or_default())
+}
+
+/// What a workload still lacks, in words that stay the same while it is waited for; `None` where it has settled.
+fn condition_unmet(object: &Value) -> Option<String> {
+    let name = kubernetes::describe(object);
+    let status = &object["status"];
+    let count = |field: &str| status[field].as_i64().unwrap_or_default();
+    if object["kind"] == "Job" {
+        let ended = status["conditions"].as_array().into_iter().flatten().any(|condition| {
+            condition["status"] == "True" && (condition["type"] == "Complete" || condition["type"] == "Failed")
+        });
+        return (!ended).then(|| format!("{name} ended"));
+    }
+    let wanted = object["spec"]["replicas"].as_i64().unwrap_or(1);
+    let seen = count("observedGeneration") >= object["metadata"]["generation"].as_i64().unwrap_or_default();
+    let all = ["replicas", "updatedReplicas", "readyReplicas"].iter().all(|field| count(field) == wanted);
+    (!seen || !all).then(|| format!("{name} at {wanted} ready"))
+}
+
+/// The workload's name, as far as a pod's own name tells it, so that the words do not change from run to run.
+fn workload_of(pod: &Value) -> String {
+    let owner = pod["metadata"]["ownerReferences"][0]["name"].as_str();
+    let name = owner.or_else(|| pod["metadata"]["name"].as_str()).unwrap_or("?");
+    match pod["metadata"]["labels"]["pod-template-hash"].as_str() {
+        Some(hash) => name.trim_end_matches(hash).trim_end_matches('-').to_owned(),
+        None => name.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn deployment(generation: i64, wanted: i64, observed: i64, ready: i64) -> Value {
+        json!({"kind": "Deployment", "metadata": {"name": "web", "namespace": "taiga", "uid": "u", "generation": generation},
+            "spec": {"replicas": wanted},
+            "status": {"observedGeneration": observed, "replicas": ready, "updatedReplicas": ready, "readyReplicas": ready}})
+    }
+
+    #[test]
+    fn a_deployment_has_settled_when_the_controller_has_seen_it_and_all_replicas_are_ready() {
+        assert_eq!(condition_unmet(&deployment(2, 1, 2, 1)), None);
+        assert_eq!(condition_unmet(&deployment(2, 0, 2, 0)), None);
+        let unmet = Some("Deployment taiga/web at 1 ready".to_owned());
+        assert_eq!(condition_unmet(&deployment(2, 1, 1, 1)), unmet);
+        assert_eq!(condition_unmet(&deployment(2, 1, 2, 0)), unmet);
+    }
+
+    #[test]
+    fn a_job_has_settled_when_it_ended_either_way() {
+        let job =
+            |conditions: Value| json!({"kind": "Job", "metadata": {"name": "b"}, "status": {"conditions": conditions}});
+        assert!(condition_unmet(&job(json!([]))).is_some());
+        assert!(condition_unmet(&job(json!([{"type": "Failed", "status": "True"}]))).is_none());
+        assert!(condition_unmet(&job(json!([{"type": "Complete", "status": "False"}]))).is_some());
+    }
+
+    #[test]
+    fn only_what_a_step_touched_is_waited_for() {
+        let before = deployment(1, 1, 1, 1);
+        let baseline = Baseline(BTreeMap::from([(kubernetes::describe(&before), identity(&before))]));
+        assert!(!baseline.touched(&before));
+        assert!(baseline.touched(&deployment(2, 0, 1, 1)));
+    }
+
+    #[test]
+    fn a_pod_on_its_way_out_is_named_by_its_workload() {
+        let pod = json!({"metadata": {"name": "web-5f6c7-x2x4z", "labels": {"pod-template-hash": "5f6c7"},
+            "ownerReferences": [{"name": "web-5f6c7"}]}});
+        assert_eq!(workload_of(&pod), "web");
+    }
+}

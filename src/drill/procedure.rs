@@ -1,0 +1,149 @@
+//! Runs the steps of a phase as a person would: looks before typing on, types, reads what comes back.
+
+use std::time::{Duration, Instant};
+
+use crate::drill::operator::Operator;
+use crate::drill::pace::{self, Baseline, Settled};
+use crate::drill::record::{Halt, Record};
+use crate::drill::{Stage, cron_job, fill};
+use crate::drill::event::Happening;
+use crate::outcome::{Phase, StepOutcome, StepResult, Waited};
+use crate::plan::{Action, PlannedStep};
+
+/// How long what a step touched may take to settle before a person gives up on it.
+const SETTLE: Duration = Duration::from_secs(300);
+
+/// How a step went, before it is written down.
+pub struct Ran {
+    pub result: StepResult,
+    /// The text as typed, redacted.
+    pub command: String,
+    pub log: Option<String>,
+    pub tail: Option<String>,
+    pub program: Option<crate::outcome::ProgramLabel>,
+}
+
+/// Runs the steps in order and stops at the first that does not succeed; the others are written down as not run.
+///
+/// Errs with what the phase has come to: the procedure's fault or the harness's.
+pub async fn run(
+    stage: &mut Stage,
+    record: &mut Record,
+    steps: &[PlannedStep],
+) -> Result<(), Halt> {
+    let mut operator = Operator::sit_down(stage, record).await?;
+    let baseline = Baseline::take(&stage.kubernetes, &stage.namespaces).await?;
+    for (index, step) in steps.iter().enumerate() {
+        let halt = match one(stage, record, &mut operator, &baseline, step).await {
+            Ok(()) => continue,
+            Err(halt) => halt,
+        };
+        for skipped in &steps[index + 1..] {
+            let reason = format!("an earlier step did not succeed ({})", step.source);
+            let ran = Ran::unseen(skipped, StepResult::NotRun { reason });
+            record.step(outcome(skipped, ran, Duration::ZERO, Vec::new()));
+        }
+        return Err(halt);
+    }
+    // The last step is over when what it touched has settled, as every other.
+    let waited = settle(stage, record, &baseline).await?;
+    if let (Some(last), false) = (record.outcome.steps.last_mut(), waited.is_empty()) {
+        last.waited.extend(waited.into_iter().map(|waited| Waited { condition: format!("then {}", waited.condition), ..waited }));
+    }
+    operator.leave().await;
+    Ok(())
+}
+
+async fn one(
+    stage: &mut Stage,
+    record: &mut Record,
+    operator: &mut Operator,
+    baseline: &Baseline,
+    step: &PlannedStep,
+) -> Result<(), Halt> {
+    record.events().send(Happening::StepStarted {
+        phase: step.phase,
+        source: step.source.clone(),
+        command: step.text.clone(),
+        text: step.label,
+        program: step.program,
+    });
+    let waited = match settle(stage, record, baseline).await {
+        Ok(waited) => waited,
+        Err(halt) => {
+            let ran = Ran::unseen(step, StepResult::NotRun { reason: "what earlier steps touched did not settle".into() });
+            record.step(outcome(step, ran, Duration::ZERO, Vec::new()));
+            return Err(halt);
+        }
+    };
+    let started = Instant::now();
+    let ran = match &step.action {
+        Action::Human => Ran::unseen(step, StepResult::Succeeded),
+        Action::CronJob { object } => cron_job::run(stage, record, step, object).await,
+        Action::Shell | Action::Apply { .. } | Action::Compare { .. } => match fill::fill(step, stage, operator).await {
+            Ok(filled) => operator.perform(stage, record, step, filled).await,
+            Err(halt) => Ran::unseen(step, halted(halt)),
+        },
+    };
+    let halt = match &ran.result {
+        StepResult::Succeeded => None,
+        StepResult::Failed { reason, .. } => Some(Halt::failed(format!("{}: {reason}", step.source))),
+        StepResult::Unverified { reason, remedy } => {
+            Some(Halt::unverified(format!("{}: {reason}", step.source), remedy.clone()))
+        }
+        StepResult::NotRun { reason } => Some(Halt::unverified(format!("{}: not run: {reason}", step.source), "run the drill again")),
+    };
+    record.step(outcome(step, ran, started.elapsed(), waited));
+    halt.map_or(Ok(()), Err)
+}
+
+impl Ran {
+    /// For steps in which nothing was typed.
+    pub fn unseen(step: &PlannedStep, result: StepResult) -> Self {
+        Self { result, command: step.text.clone(), log: None, tail: None, program: None }
+    }
+}
+
+pub fn halted(halt: Halt) -> StepResult {
+    match halt {
+        Halt::Failed { reason } => StepResult::Failed { reason, exit: None },
+        Halt::Unverified { reason, remedy } => StepResult::Unverified { reason, remedy },
+    }
+}
+
+/// Operator pace: errs as the procedure's fault when what it touched never settles.
+async fn settle(stage: &Stage, record: &Record, baseline: &Baseline) -> Result<Vec<Waited>, Halt> {
+    let told = |condition: Option<String>| record.events().send(Happening::Waiting { condition });
+    told(Some("what earlier steps touched".to_owned()));
+    let settled = pace::settle(&stage.kubernetes, &stage.namespaces, baseline, SETTLE).await;
+    told(None);
+    match settled? {
+        Settled::Yes(waited) => Ok(waited),
+        Settled::No { last, after } => {
+            Err(Halt::failed(format!("what earlier steps touched did not settle within {}s: {last}", after.as_secs())))
+        }
+    }
+}
+
+fn outcome(step: &PlannedStep, ran: Ran, duration: Duration, waited: Vec<Waited>) -> StepOutcome {
+    StepOutcome {
+        phase: step.phase,
+        procedure: step.procedure.clone(),
+        source: step.source.clone(),
+        command: ran.command,
+        text: step.label,
+        program: ran.program.unwrap_or(step.program),
+        result: ran.result,
+        duration,
+        waited,
+        human: step.human.clone(),
+        log: ran.log,
+        output_tail: ran.tail,
+    }
+}
+
+/// Declared human time of the steps of a phase that ran.
+pub fn human_time(record: &Record, phase: Phase) -> Duration {
+    let steps = record.outcome.steps.iter().filter(|step| step.phase == phase);
+    steps.filter_map(|step| step.human.as_ref()).map(|human| human.duration).sum()
+}

@@ -1,0 +1,122 @@
+//! Provisioning: the drill's own pods, the proof that nothing inside reaches outside, then the system as its team has it.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use crate::drill::pace::{self, Baseline, Settled};
+use crate::drill::record::{Halt, Record};
+use crate::drill::stage::{self, Stage, ask};
+use crate::drill::station::{self, StoreKeys};
+use crate::drill::value::Values;
+use crate::drill::{Assignment, Logs, seed, verify};
+use crate::environment::{Environment, EnvironmentError};
+use crate::error::chain;
+use crate::outcome::{CheckKind, CheckResult, Phase};
+use crate::probe::{Reply, Request};
+use crate::redact::Redactor;
+use crate::scenario::Scenario;
+use crate::system::System;
+
+/// How long the system may take until every workload is ready.
+const READY: Duration = Duration::from_secs(180);
+
+impl From<EnvironmentError> for Halt {
+    fn from(error: EnvironmentError) -> Self {
+        Self::unverified(chain(&error), "run `redrill doctor`")
+    }
+}
+
+impl From<crate::drill::value::ValueError> for Halt {
+    fn from(error: crate::drill::value::ValueError) -> Self {
+        Self::unverified(chain(&error), "correct the scenario, or the Secret it names")
+    }
+}
+
+/// Builds the stage. Nothing of the system starts before the isolation is proven.
+pub async fn run(assignment: &Assignment<'_>, environment: &Environment, record: &mut Record) -> Result<Stage, Halt> {
+    let kubernetes = environment.kubernetes().clone();
+    protect(assignment.system, assignment.scenario, &record.redactor, record);
+    let values = Values::new(kubernetes.clone(), record.redactor.clone(), assignment.rng);
+    let mut own = vec![station::namespace(), station::prober()];
+    own.extend(station::workstation(&environment.operator_kubeconfig()));
+    stage::put_up(&kubernetes, &own).await?;
+    let prober = stage::connect_prober(&kubernetes, station::NAMESPACE, station::PROBER).await?;
+    let logs = Logs::new(assignment.reports.clone(), &format!("{}-{}", assignment.scenario.name, assignment.plan.name));
+    let logs = logs.map_err(EnvironmentError::io("make the folder for logs"))?;
+    let namespaces: BTreeSet<String> =
+        assignment.system.objects().iter().map(|object| object.namespace.clone()).filter(|name| !name.is_empty()).collect();
+    let namespaces = namespaces.into_iter().collect();
+    let mut stage = Stage::new(kubernetes, values, prober, namespaces, logs, assignment.system);
+    isolation(environment, &mut stage, record).await?;
+    for object in assignment.system.objects() {
+        stage.kubernetes.create(&object.value).await?;
+    }
+    stores(assignment, environment, &stage, record).await?;
+    let ready = pace::settle(&stage.kubernetes, &stage.namespaces, &Baseline::default(), READY).await?;
+    match ready {
+        Settled::Yes(_) => Ok(stage),
+        Settled::No { last, after } => {
+            let state = stage.pod_states().await?;
+            let reason = format!("the system is not ready after {}s: {last} ({state})", after.as_secs());
+            Err(Halt::unverified(reason, "look at the manifests and at the images they name"))
+        }
+    }
+}
+
+/// Tells the redactor every secret of the system before anything can print one. A value that is also a name (a user, a
+/// database, a namespace) is none.
+fn protect(system: &System, scenario: &Scenario, redactor: &Redactor, record: &Record) {
+    let names = seed::public_names(system, scenario);
+    for secret in system.secrets() {
+        for (key, value) in &secret.values {
+            let Some(value) = value else { continue };
+            if names.contains(value.expose()) {
+                continue;
+            }
+            if let Err(error) = redactor.add(value) {
+                record.notice(&format!("{}: secret {}[{key}]: {error}", secret.source, secret.name));
+            }
+        }
+    }
+}
+
+async fn isolation(environment: &Environment, stage: &mut Stage, record: &mut Record) -> Result<(), Halt> {
+    let started = Instant::now();
+    let addresses = environment.outside_addresses();
+    let detail = format!("{} addresses outside on which something answers or nothing should", addresses.len());
+    let finding = match ask(&mut stage.prober, Request::Isolation { addresses }).await {
+        Ok(Reply::Reached { addresses }) if addresses.is_empty() => Ok((CheckResult::Held, detail)),
+        Ok(Reply::Reached { addresses }) => {
+            Ok((CheckResult::Differs { difference: format!("reached {}", addresses.join(", ")) }, detail))
+        }
+        Ok(other) => Err(seed::unexpected(&other)),
+        Err(halt) => Err(halt),
+    };
+    let held = matches!(finding, Ok((CheckResult::Held, _)));
+    verify::write(record, "nothing inside reaches outside", CheckKind::Isolation, Phase::Provision, started, finding);
+    match held {
+        true => Ok(()),
+        false => Err(Halt::unverified("the drill is not isolated, so no data lands in it", "run `redrill doctor`")),
+    }
+}
+
+async fn stores(
+    assignment: &Assignment<'_>,
+    environment: &Environment,
+    stage: &Stage,
+    record: &mut Record,
+) -> Result<(), Halt> {
+    for (name, store) in &assignment.scenario.stores {
+        let certificate = environment.certificate(&store.host)?;
+        let keys = StoreKeys {
+            access: stage.values.secret(&store.access_key).await?,
+            secret: stage.values.secret(&store.secret_key).await?,
+            certificate: certificate.certificate,
+            key: certificate.key,
+        };
+        stage::put_up(&stage.kubernetes, &station::store(name, store, &keys)).await?;
+        let why = "an S3 server inside the drill answers under this name; a real disaster needs the real one";
+        record.provided(&format!("https://{}/{}", store.host, store.bucket), why);
+    }
+    Ok(())
+}

@@ -1,0 +1,166 @@
+//! Seeding: fills databases and file trees, and writes down what they hold.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::credential;
+use crate::drill::evidence::Evidence;
+use crate::drill::record::Halt;
+use crate::drill::stage::{FileProber, Ledger, PodProber, ask};
+use crate::drill::value::{self, ValueError, Values};
+use crate::drill::{Assignment, Stage, station};
+use crate::fingerprint::Fingerprint;
+use crate::probe::client::ClientError;
+use crate::probe::ledger::LIVE_TABLES;
+use crate::probe::{PostgresTarget, Reply, Request};
+use crate::scenario::{Database, FileTree, Scenario, ValueFrom};
+use crate::system::System;
+
+/// Between two rows of the ledger: as a busy application commits, without making the disk the bottleneck.
+const LEDGER_PAUSE: Duration = Duration::from_millis(2);
+const LEDGER_DEADLINE: Duration = Duration::from_secs(60);
+/// Rows that must be there before the backup begins, and again after it, so that a prefix means something.
+pub const LEDGER_ROWS: u64 = 25;
+
+
+pub async fn run(assignment: &Assignment<'_>, stage: &mut Stage, evidence: &mut Evidence) -> Result<(), Halt> {
+    let scenario = assignment.scenario;
+    let share = (scenario.seed.databases.len() + scenario.seed.files.len()).max(1) as u64;
+    let bytes = assignment.size.bytes() / share;
+    for name in &scenario.seed.databases {
+        let Some(database) = scenario.databases.get(name) else { continue };
+        let target = owner(database, &stage.values).await?;
+        let second_role = database.second_role.as_ref().map(|role| role.name.clone()).unwrap_or_default();
+        let request = Request::SeedPostgres { target: target.clone(), second_role, bytes, rng: assignment.rng };
+        ask(&mut stage.prober, request).await?;
+        if let Some(role) = &database.second_role {
+            let password = stage.values.secret(&role.password).await?;
+            let request = Request::SetPassword { target: target.clone(), role: role.name.clone(), password };
+            ask(&mut stage.prober, request).await?;
+        }
+        evidence.databases.insert(name.clone(), fingerprint_database(&mut stage.prober, target, &database.live_tables).await?);
+    }
+    let trees: Vec<_> = scenario.seed.files.iter().filter_map(|name| scenario.files.get_key_value(name)).collect();
+    for (name, tree) in trees {
+        let mut probe = FileProber::put_up(&stage.kubernetes, &tree.claim.namespace, &[(name, tree)]).await?;
+        let root = station::tree_root(name, tree);
+        let (owner, group, rng) = (tree.owner, tree.group, assignment.rng);
+        ask(&mut probe.prober, Request::SeedFiles { root: root.clone(), bytes, rng, owner, group }).await?;
+        let fingerprint = fingerprint_files(&mut probe.prober, root).await?;
+        probe.take_down().await?;
+        evidence.files.insert(name.clone(), fingerprint);
+    }
+    if let Some(target) = ledger_target(assignment, &stage.values).await? {
+        ask(&mut stage.prober, Request::PrepareLedger { target: target.clone() }).await?;
+        let nonce = value::word(assignment.rng, &format!("nonce before {}", assignment.nonce));
+        let request = Request::WriteNonce { target, label: "before".to_owned(), value: nonce.clone() };
+        ask(&mut stage.prober, request).await?;
+        evidence.nonce_before = Some(nonce);
+    }
+    Ok(())
+}
+
+/// Starts a writer on the ledger, where the scenario keeps one, and returns once it has committed [`LEDGER_ROWS`].
+pub async fn start_ledger(assignment: &Assignment<'_>, stage: &Stage) -> Result<Option<Ledger>, Halt> {
+    let Some(target) = ledger_target(assignment, &stage.values).await? else { return Ok(None) };
+    let prober = stage.another_prober().await?;
+    let mut ledger = prober.keep_ledger(&target, LEDGER_PAUSE).await.map_err(unwritten)?;
+    more_rows(&mut ledger).await?;
+    Ok(Some(ledger))
+}
+
+/// Waits until the ledger has grown by [`LEDGER_ROWS`].
+pub async fn more_rows(ledger: &mut Ledger) -> Result<(), Halt> {
+    let wanted = ledger.latest().k + LEDGER_ROWS;
+    match tokio::time::timeout(LEDGER_DEADLINE, ledger.reached(wanted)).await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Halt::unverified("the ledger's writer ended by itself", "look at the database's log")),
+        Err(_) => Err(Halt::unverified("the ledger does not grow", "look at the database's log")),
+    }
+}
+
+/// Stops the writer, where one runs, and keeps what it was promised.
+pub async fn stop_ledger(stage: &mut Stage, evidence: &mut Evidence) -> Result<(), Halt> {
+    let Some(ledger) = stage.ledger.take() else { return Ok(()) };
+    let end = ledger.stop(LEDGER_DEADLINE).await.map_err(unwritten)?;
+    // A writer that starts anew goes on counting where the table ends.
+    evidence.acknowledged.extend(end.acknowledged);
+    match end.broken {
+        None => Ok(()),
+        Some(reason) => Err(Halt::unverified(format!("the ledger's writer was cut off: {reason}"), "look at the database's log")),
+    }
+}
+
+pub fn unwritten(error: ClientError) -> Halt {
+    let reason = format!("the ledger cannot be written: {}", crate::error::chain(&error));
+    Halt::unverified(reason, "look at the database's log")
+}
+
+/// The database as its owner, the application, reaches it.
+pub async fn owner(database: &Database, values: &Values) -> Result<PostgresTarget, ValueError> {
+    let password = values.secret(&database.password).await?;
+    credential::postgres(database, &database.user, password, values).await
+}
+
+pub async fn ledger_target(
+    assignment: &Assignment<'_>,
+    values: &Values,
+) -> Result<Option<PostgresTarget>, ValueError> {
+    let name = assignment.scenario.ledger.as_ref();
+    match name.and_then(|name| assignment.scenario.databases.get(name)) {
+        Some(database) => Ok(Some(owner(database, values).await?)),
+        None => Ok(None),
+    }
+}
+
+pub async fn fingerprint_database(
+    prober: &mut PodProber,
+    target: PostgresTarget,
+    live: &[String],
+) -> Result<Fingerprint, Halt> {
+    let except = LIVE_TABLES.iter().map(|&table| table.to_owned()).chain(live.iter().cloned()).collect();
+    match ask(prober, Request::FingerprintPostgres { target, except }).await? {
+        Reply::Fingerprint { fingerprint } => Ok(fingerprint),
+        other => Err(unexpected(&other)),
+    }
+}
+
+pub async fn fingerprint_files(prober: &mut PodProber, root: String) -> Result<Fingerprint, Halt> {
+    match ask(prober, Request::FingerprintFiles { root }).await? {
+        Reply::Fingerprint { fingerprint } => Ok(fingerprint),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// The fingerprint of one tree, through a prober made for it.
+pub async fn tree(stage: &Stage, name: &str, tree: &FileTree) -> Result<Fingerprint, Halt> {
+    let mut probe = FileProber::put_up(&stage.kubernetes, &tree.claim.namespace, &[(name, tree)]).await?;
+    let fingerprint = fingerprint_files(&mut probe.prober, station::tree_root(name, tree)).await;
+    probe.take_down().await?;
+    fingerprint
+}
+
+pub fn unexpected(reply: &Reply) -> Halt {
+    Halt::unverified(format!("the prober answered something else: {reply:?}"), "report this as a defect of redrill")
+}
+
+/// Values of Secrets that are names and no secrets: users, databases, and whatever objects are called.
+pub fn public_names(system: &System, scenario: &Scenario) -> BTreeSet<String> {
+    let mut names: BTreeSet<String> = BTreeSet::new();
+    for object in system.objects() {
+        names.insert(object.name.clone());
+        names.insert(object.namespace.clone());
+    }
+    let secrets = system.secrets();
+    let users = scenario.databases.values().flat_map(|database| [&database.user, &database.database]);
+    let principals = scenario.credentials.iter().filter_map(|credential| credential.user.as_ref());
+    for from in users.chain(principals) {
+        let ValueFrom::Secret(key) = from else { continue };
+        let object = secrets.iter().find(|secret| {
+            secret.name == key.object.name && secret.namespace == key.object.namespace
+        });
+        let value = object.and_then(|secret| secret.values.get(&key.key)).and_then(Option::as_ref);
+        names.extend(value.map(|value| value.expose().to_owned()));
+    }
+    names
+}

@@ -1,0 +1,204 @@
+//! The stage: the drill's own pods on a running environment, and the hands that reach into them.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tokio::io::AsyncReadExt;
+
+use crate::drill::record::Halt;
+use crate::drill::Logs;
+use crate::drill::station::{self, NAMESPACE};
+use crate::drill::value::Values;
+use crate::system::System;
+use crate::error::chain;
+use crate::kubernetes::{self, ExecRequest, Kubernetes, KubernetesError, Terminal, wait_for};
+use crate::probe::client::{Prober, RunningLedger};
+use crate::runtime::{ByteReader, ByteWriter};
+use crate::probe::{Reply, Request};
+
+/// How long a pod of the drill's own may take; they need no data and no network.
+const OWN_POD: Duration = Duration::from_secs(60);
+
+/// What provisioning made, and what the phases hand on.
+pub struct Stage {
+    pub kubernetes: Kubernetes,
+    pub values: Values,
+    pub prober: PodProber,
+    pub ledger: Option<Ledger>,
+    /// Of the system.
+    pub namespaces: Vec<String>,
+    pub logs: Logs,
+    /// When the loss was proven.
+    pub lost_at: Option<Instant>,
+    /// What the manifests ask for, by kind, namespace and name.
+    replicas: BTreeMap<(String, String, String), i64>,
+}
+
+impl Stage {
+    pub fn new(
+        kubernetes: Kubernetes,
+        values: Values,
+        prober: PodProber,
+        namespaces: Vec<String>,
+        logs: Logs,
+        system: &System,
+    ) -> Self {
+        let replicas = system
+            .objects()
+            .iter()
+            .map(|object| {
+                let wanted = object.value["spec"]["replicas"].as_i64().unwrap_or(1);
+                ((object.kind.kind.to_owned(), object.namespace.clone(), object.name.clone()), wanted)
+            })
+            .collect();
+        Self { kubernetes, values, prober, ledger: None, namespaces, logs, lost_at: None, replicas }
+    }
+
+    /// How many replicas a workload has when the system is as its manifests say; 0 for one they do not know.
+    pub fn wanted_replicas(&self, kind: &str, namespace: &str, name: &str) -> i64 {
+        let key = (kind.to_owned(), namespace.to_owned(), name.to_owned());
+        self.replicas.get(&key).copied().unwrap_or_default()
+    }
+
+    /// A second connection to the prober, for something that runs beside the questions.
+    pub async fn another_prober(&self) -> Result<PodProber, KubernetesError> {
+        connect_prober(&self.kubernetes, NAMESPACE, station::PROBER).await
+    }
+
+    /// The state of every pod of the system that is not ready.
+    pub async fn pod_states(&self) -> Result<String, KubernetesError> {
+        let mut states = Vec::new();
+        for namespace in &self.namespaces {
+            for pod in self.kubernetes.list(kubernetes::POD, namespace).await? {
+                if !is_ready(&pod) {
+                    states.push(format!("{}: {}", pod["metadata"]["name"].as_str().unwrap_or_default(), pod_state(&pod)));
+                }
+            }
+        }
+        Ok(states.join("; "))
+    }
+}
+
+/// Creates the objects and waits until every pod among them is ready.
+pub async fn put_up(kubernetes: &Kubernetes, objects: &[Value]) -> Result<(), KubernetesError> {
+    for object in objects {
+        kubernetes.create(object).await?;
+    }
+    for pod in objects.iter().filter(|object| object["kind"] == "Pod") {
+        let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+        let namespace = pod["metadata"]["namespace"].as_str().unwrap_or_default();
+        wait_ready(kubernetes, namespace, name, OWN_POD).await?;
+    }
+    Ok(())
+}
+
+async fn wait_ready(
+    kubernetes: &Kubernetes,
+    namespace: &str,
+    name: &str,
+    deadline: Duration,
+) -> Result<(), KubernetesError> {
+    wait_for(&format!("pod {namespace}/{name} ready"), deadline, async || {
+        let pod = kubernetes.get(kubernetes::POD, namespace, name).await?;
+        Ok(match &pod {
+            Some(pod) if is_ready(pod) => Ok(()),
+            Some(pod) => Err(pod_state(pod)),
+            None => Err("not there".to_owned()),
+        })
+    })
+    .await
+}
+
+fn is_ready(pod: &Value) -> bool {
+    let mut conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
+    conditions.any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
+}
+
+/// What a pod says of itself: its phase, and why a container waits or how it ended.
+pub fn pod_state(pod: &Value) -> String {
+    let mut words = vec![pod["status"]["phase"].as_str().unwrap_or("no phase yet").to_owned()];
+    for status in pod["status"]["containerStatuses"].as_array().into_iter().flatten() {
+        for (state, fields) in status["state"].as_object().into_iter().flatten() {
+            let name = status["name"].as_str().unwrap_or_default();
+            let reason = fields["reason"].as_str().unwrap_or_default();
+            let message = fields["message"].as_str().unwrap_or_default();
+            words.push(format!("{name} {state} {reason} {message}").trim_end().to_owned());
+        }
+    }
+    words.join(", ")
+}
+
+/// A prober in a pod.
+pub type PodProber = Prober<ByteWriter, ByteReader>;
+/// A ledger that such a prober is writing.
+pub type Ledger = RunningLedger<ByteWriter>;
+
+/// Starts the prober's program in one of its pods.
+pub async fn connect_prober(kubernetes: &Kubernetes, namespace: &str, pod: &str) -> Result<PodProber, KubernetesError> {
+    let argv = ["redrill", "__probe"];
+    let request = ExecRequest { namespace, pod, container: None, argv: &argv, terminal: Terminal::No };
+    let exec = kubernetes.exec(&request).await?;
+    let (stdin, stdout) = exec.into_streams();
+    Ok(Prober::new(stdin, stdout))
+}
+
+/// Asks a prober; whatever keeps it from answering is a matter of the harness.
+pub async fn ask(prober: &mut PodProber, request: Request) -> Result<Reply, Halt> {
+    prober.ask(&request).await.map_err(|error| Halt::unverified(chain(&error), "see what the prober says, and run the drill again"))
+}
+
+/// A short-lived prober that mounts claims: made, used, removed.
+pub struct FileProber<'a> {
+    kubernetes: &'a Kubernetes,
+    namespace: String,
+    name: String,
+    pub prober: PodProber,
+}
+
+impl<'a> FileProber<'a> {
+    pub async fn put_up(
+        kubernetes: &'a Kubernetes,
+        namespace: &str,
+        trees: &[(&str, &crate::scenario::FileTree)],
+    ) -> Result<Self, KubernetesError> {
+        let name = "redrill-file-prober".to_owned();
+        put_up(kubernetes, &[station::file_prober(&name, namespace, trees)]).await?;
+        let prober = connect_prober(kubernetes, namespace, &name).await?;
+        Ok(Self { kubernetes, namespace: namespace.to_owned(), name, prober })
+    }
+
+    /// Returns once the pod is gone, so that it holds no claim any more.
+    pub async fn take_down(self) -> Result<(), KubernetesError> {
+        drop(self.prober);
+        self.kubernetes.kill_pod(&self.namespace, &self.name).await?;
+        wait_for(&format!("pod {}/{} gone", self.namespace, self.name), OWN_POD, async || {
+            let there = self.kubernetes.get(kubernetes::POD, &self.namespace, &self.name).await?;
+            Ok(there.map_or(Ok(()), |pod| Err(pod_state(&pod))))
+        })
+        .await
+    }
+}
+
+/// Writes a file on the workstation that only the operator can read.
+pub async fn write_file(kubernetes: &Kubernetes, path: &str, content: &str) -> Result<(), Halt> {
+    use tokio::io::AsyncWriteExt;
+    // By length, since not every server can tell the end of stdin.
+    let script = format!("umask 077 && mkdir -p \"$(dirname {path})\" && head -c {} > {path}", content.len());
+    let argv = ["sh", "-c", &script];
+    let terminal = Terminal::No;
+    let request = ExecRequest { namespace: NAMESPACE, pod: station::WORKSTATION, container: None, argv: &argv, terminal };
+    let mut exec = kubernetes.exec(&request).await?;
+    let failed = |reason: String| Halt::unverified(format!("write a file on the workstation: {reason}"), "run the drill again");
+    if let Some(stdin) = &mut exec.stdin {
+        stdin.write_all(content.as_bytes()).await.map_err(|error| failed(error.to_string()))?;
+        stdin.flush().await.map_err(|error| failed(error.to_string()))?;
+    }
+    let mut output = String::new();
+    let _ = exec.stdout.read_to_string(&mut output).await;
+    match exec.exit.await {
+        Some(0) => Ok(()),
+        Some(code) => Err(failed(format!("exit {code}"))),
+        None => Err(failed("no exit status".to_owned())),
+    }
+}

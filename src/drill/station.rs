@@ -1,0 +1,165 @@
+//! The drill's own pods: the operator's workstation, the prober, the stores. They stand outside the system's
+//! namespace, so that losing the system loses none of them.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use crate::redact::Secret;
+use crate::scenario::{FileTree, Store, StoreKind};
+
+/// The namespace of everything here but the file probers.
+pub const NAMESPACE: &str = "redrill";
+/// redrill itself, for the prober and the stores.
+pub const IMAGE: &str = "redrill.invalid/redrill:drill";
+/// A shell, kubectl and the client programs.
+pub const WORKSTATION_IMAGE: &str = "redrill.invalid/workstation:drill";
+pub const WORKSTATION: &str = "workstation";
+pub const PROBER: &str = "prober";
+/// Where the operator's kubeconfig is given; the shell works on a copy, since runbooks change contexts.
+pub const KUBECONFIG: &str = "/run/redrill/kubeconfig";
+pub const HOME: &str = "/home/operator";
+
+const LABEL: &str = "redrill.dev/part";
+
+pub fn namespace() -> Value {
+    json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
+}
+
+/// The operator's workstation: a Secret with the kubeconfig, and the pod.
+pub fn workstation(kubeconfig: &Secret) -> Vec<Value> {
+    let start = format!(
+        "umask 077; mkdir -p {HOME}/.kube && cp {KUBECONFIG}/config {HOME}/.kube/config && exec sleep infinity"
+    );
+    vec![
+        secret("workstation-kubeconfig", &[("config", kubeconfig)]),
+        pod(
+            WORKSTATION,
+            NAMESPACE,
+            json!({
+                "terminationGracePeriodSeconds": 0,
+                "containers": [{
+                    "name": "shell", "image": WORKSTATION_IMAGE, "command": ["sh", "-c", start],
+                    "env": [{"name": "HOME", "value": HOME}, {"name": "KUBECONFIG", "value": format!("{HOME}/.kube/config")}],
+                    "readinessProbe": {"exec": {"command": ["test", "-s", format!("{HOME}/.kube/config")]}},
+                    "volumeMounts": [
+                        {"name": "kubeconfig", "mountPath": KUBECONFIG, "readOnly": true},
+                        {"name": "home", "mountPath": HOME},
+                    ],
+                }],
+                "volumes": [
+                    {"name": "kubeconfig", "secret": {"secretName": "workstation-kubeconfig", "defaultMode": 0o400}},
+                    {"name": "home", "emptyDir": {}},
+                ],
+            }),
+        ),
+    ]
+}
+
+/// The prober for everything that is reached over the network.
+pub fn prober() -> Value {
+    pod(PROBER, NAMESPACE, prober_spec(&[]))
+}
+
+/// A prober in the claims' own namespace that mounts them at [`tree_root`]; made when needed, removed after.
+pub fn file_prober(name: &str, namespace: &str, trees: &[(&str, &FileTree)]) -> Value {
+    pod(name, namespace, prober_spec(trees))
+}
+
+/// Where a file prober sees a tree.
+pub fn tree_root(name: &str, tree: &FileTree) -> String {
+    format!("/claims/{name}/{}", tree.path)
+}
+
+fn prober_spec(trees: &[(&str, &FileTree)]) -> Value {
+    let mounts: Vec<Value> =
+        trees.iter().map(|(name, _)| json!({"name": name, "mountPath": format!("/claims/{name}")})).collect();
+    let volumes: Vec<Value> = trees
+        .iter()
+        .map(|(name, tree)| json!({"name": name, "persistentVolumeClaim": {"claimName": tree.claim.name}}))
+        .collect();
+    json!({
+        "terminationGracePeriodSeconds": 0,
+        "containers": [{"name": "prober", "image": IMAGE, "command": ["sleep", "infinity"], "volumeMounts": mounts}],
+        "volumes": volumes,
+    })
+}
+
+/// What a store is opened with.
+pub struct StoreKeys {
+    pub access: Secret,
+    pub secret: Secret,
+    /// PEM, for the store's host name.
+    pub certificate: String,
+    pub key: Secret,
+}
+
+/// A store: its keys, its pod and the service that its outside name resolves to.
+pub fn store(name: &str, store: &Store, keys: &StoreKeys) -> Vec<Value> {
+    match store.kind {
+        StoreKind::S3 => s3(name, &store.bucket, keys),
+    }
+}
+
+/// The Service in [`NAMESPACE`] that stands for a store.
+pub fn store_service(name: &str) -> String {
+    format!("store-{name}")
+}
+
+fn s3(name: &str, bucket: &str, keys: &StoreKeys) -> Vec<Value> {
+    let service = store_service(name);
+    let certificate = Secret::new(&keys.certificate);
+    let key = |variable: &str, key: &str| json!({"name": variable, "valueFrom": {"secretKeyRef": {"name": service, "key": key}}});
+    let mut pod = pod(
+        &service,
+        NAMESPACE,
+        json!({
+            "terminationGracePeriodSeconds": 1,
+            "containers": [{
+                "name": "s3", "image": IMAGE,
+                "command": ["redrill", "__s3", "--listen", "0.0.0.0:443", "--root", "/objects", "--buckets", bucket,
+                    "--tls-cert", "/tls/tls.crt", "--tls-key", "/tls/tls.key"],
+                "env": [key("REDRILL_S3_ACCESS_KEY", "access-key"), key("REDRILL_S3_SECRET_KEY", "secret-key")],
+                "readinessProbe": {"tcpSocket": {"port": 443}},
+                "volumeMounts": [{"name": "objects", "mountPath": "/objects"}, {"name": "tls", "mountPath": "/tls", "readOnly": true}],
+            }],
+            "volumes": [
+                {"name": "objects", "emptyDir": {}},
+                {"name": "tls", "secret": {"secretName": service, "items": [
+                    {"key": "tls.crt", "path": "tls.crt"}, {"key": "tls.key", "path": "tls.key"}]}},
+            ],
+        }),
+    );
+    pod["metadata"]["labels"]["redrill.dev/store"] = json!(name);
+    vec![
+        secret(
+            &service,
+            &[
+                ("access-key", &keys.access),
+                ("secret-key", &keys.secret),
+                ("tls.crt", &certificate),
+                ("tls.key", &keys.key),
+            ],
+        ),
+        pod,
+        json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": {"name": service, "namespace": NAMESPACE},
+            "spec": {"selector": {"redrill.dev/store": name}, "ports": [{"port": 443, "targetPort": 443}]},
+        }),
+    ]
+}
+
+fn secret(name: &str, data: &[(&str, &Secret)]) -> Value {
+    let data: serde_json::Map<String, Value> =
+        data.iter().map(|(key, value)| ((*key).to_owned(), json!(STANDARD.encode(value.expose())))).collect();
+    json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": NAMESPACE}, "data": data})
+}
+
+fn pod(name: &str, namespace: &str, spec: Value) -> Value {
+    let labels = json!({LABEL: name});
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": name, "namespace": namespace, "labels": labels},
+        "spec": spec,
+    })
+}

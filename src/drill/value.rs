@@ -1,0 +1,119 @@
+//! Values at run time: where a scenario says that one comes from, looked up when it is needed.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use rand::Rng;
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::SeedableRng;
+
+use crate::kubernetes::{self, Kubernetes, KubernetesError};
+use crate::redact::{Redactor, Secret, TooShort};
+use crate::scenario::{KeyRef, ValueFrom};
+
+#[derive(Debug, thiserror::Error)]
+pub enum ValueError {
+    #[error(transparent)]
+    Kubernetes(#[from] KubernetesError),
+    #[error("{source_line}: {kind} {namespace}/{name} has no key `{key}` now")]
+    NoKey { source_line: String, kind: &'static str, namespace: String, name: String, key: String },
+    #[error("{source_line}: {kind} {namespace}/{name} is not there now")]
+    NoObject { source_line: String, kind: &'static str, namespace: String, name: String },
+    #[error("{source_line}: the value of `{key}` is not text")]
+    NotText { source_line: String, key: String },
+    #[error("{what}")]
+    Unprotected {
+        what: String,
+        #[source]
+        source: TooShort,
+    },
+}
+
+/// Looks values up in the cluster, and keeps the ones it has drawn.
+///
+/// Every secret is known to the redactor before anybody else sees it.
+pub struct Values {
+    kubernetes: Kubernetes,
+    redactor: Redactor,
+    generated: Mutex<BTreeMap<String, Secret>>,
+    rng: u64,
+}
+
+impl Values {
+    pub fn new(kubernetes: Kubernetes, redactor: Redactor, rng: u64) -> Self {
+        Self { kubernetes, redactor, generated: Mutex::default(), rng }
+    }
+
+    /// A secret as it is kept now.
+    ///
+    /// Errs where the object or the key is not there: what that means is for the caller to say.
+    pub async fn secret(&self, from: &ValueFrom) -> Result<Secret, ValueError> {
+        let value = self.read(from).await?;
+        self.redactor.add(&value).map_err(|source| ValueError::Unprotected { what: crate::credential::kept_in(from), source })?;
+        Ok(value)
+    }
+
+    /// A name that may be kept in a Secret but is none: a user, a database.
+    pub async fn name(&self, from: &ValueFrom) -> Result<String, ValueError> {
+        Ok(self.read(from).await?.expose().to_owned())
+    }
+
+    async fn read(&self, from: &ValueFrom) -> Result<Secret, ValueError> {
+        match from {
+            ValueFrom::Literal(value) => Ok(Secret::new(value)),
+            ValueFrom::Generated(name) => Ok(self.generated(name)),
+            ValueFrom::Secret(key) => {
+                let encoded = self.key(key, kubernetes::SECRET, "Secret").await?;
+                let decoded = STANDARD.decode(encoded).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+                let value = decoded
+                    .ok_or_else(|| ValueError::NotText { source_line: key.source.to_string(), key: key.key.clone() })?;
+                Ok(Secret::new(value))
+            }
+            ValueFrom::ConfigMap(key) => Ok(Secret::new(self.key(key, kubernetes::CONFIG_MAP, "ConfigMap").await?)),
+        }
+    }
+
+    async fn key(
+        &self,
+        key: &KeyRef,
+        type_name: kubernetes::TypeName<'_>,
+        kind: &'static str,
+    ) -> Result<String, ValueError> {
+        let (namespace, name) = (key.object.namespace.clone(), key.object.name.clone());
+        let source_line = key.source.to_string();
+        let object = self.kubernetes.get(type_name, &namespace, &name).await?;
+        let Some(object) = object else { return Err(ValueError::NoObject { source_line, kind, namespace, name }) };
+        match object["data"][&key.key].as_str() {
+            Some(value) => Ok(value.to_owned()),
+            None => Err(ValueError::NoKey { source_line, kind, namespace, name, key: key.key.clone() }),
+        }
+    }
+
+    fn generated(&self, name: &str) -> Secret {
+        let mut generated = self.generated.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        generated.entry(name.to_owned()).or_insert_with(|| Secret::new(word(self.rng, name))).clone()
+    }
+}
+
+/// 24 letters and digits that depend on the run's seed and the name alone.
+pub fn word(rng: u64, name: &str) -> String {
+    let seed = blake3::derive_key("redrill generated value", format!("{rng}/{name}").as_bytes());
+    let mut rng = ChaCha20Rng::from_seed(seed);
+    (0..24).map(|_| char::from(rng.sample(rand::distr::Alphanumeric))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drawn_word_depends_on_the_seed_and_the_name_alone() {
+        assert_eq!(word(1, "new"), word(1, "new"));
+        assert_ne!(word(1, "new"), word(2, "new"));
+        assert_ne!(word(1, "new"), word(1, "old"));
+        assert!(word(1, "new").chars().all(|c| c.is_ascii_alphanumeric()));
+        assert_eq!(word(1, "new").len(), 24);
+    }
+}

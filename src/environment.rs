@@ -1,0 +1,98 @@
+//! Where the system runs: gives a cluster, takes it down again, and says what was left.
+
+use std::path::PathBuf;
+
+use crate::kubernetes::{Kubernetes, KubernetesError};
+use crate::redact::Secret;
+use crate::runtime::RuntimeError;
+use crate::scenario::EnvironmentName;
+
+pub mod local;
+
+/// Why an environment could not be had or asked: always a matter of UNVERIFIED, never of the procedure.
+#[derive(Debug, thiserror::Error)]
+pub enum EnvironmentError {
+    #[error(transparent)]
+    Kubernetes(#[from] KubernetesError),
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    #[error(transparent)]
+    Sandbox(#[from] crate::sandbox::SandboxError),
+    #[error("{doing}")]
+    Io {
+        doing: String,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("{doing}: {reason}")]
+    Failed { doing: String, reason: String },
+}
+
+impl EnvironmentError {
+    pub fn io(doing: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        let doing = doing.into();
+        move |source| Self::Io { doing, source }
+    }
+}
+
+/// A certificate for a host name, by the drill's own authority, which its pods trust.
+pub struct Certificate {
+    /// PEM.
+    pub certificate: String,
+    /// PEM.
+    pub key: Secret,
+}
+
+/// A running environment.
+pub enum Environment {
+    Local(Box<local::Local>),
+}
+
+impl Environment {
+    pub fn name(&self) -> EnvironmentName {
+        match self {
+            Self::Local(_) => EnvironmentName::Local,
+        }
+    }
+
+    /// The cluster that the drill is on, as its administrator.
+    pub fn kubernetes(&self) -> &Kubernetes {
+        match self {
+            Self::Local(local) => &local.kubernetes,
+        }
+    }
+
+    /// What the operator's kubectl is given.
+    pub fn operator_kubeconfig(&self) -> Secret {
+        match self {
+            Self::Local(local) => local.operator_kubeconfig(),
+        }
+    }
+
+    pub fn certificate(&self, host: &str) -> Result<Certificate, EnvironmentError> {
+        match self {
+            Self::Local(local) => local.certificate(host),
+        }
+    }
+
+    /// Addresses outside the drill on which something answers right now, for the isolation probe to fail to reach.
+    pub fn outside_addresses(&self) -> Vec<String> {
+        match self {
+            Self::Local(local) => local.outside_addresses(),
+        }
+    }
+
+    /// Files of the environment's own state, for a person who looks into a failed drill.
+    pub fn directory(&self) -> PathBuf {
+        match self {
+            Self::Local(local) => local.directory().to_owned(),
+        }
+    }
+
+    /// Ends everything and returns what is still there after it, sorted. Safe to call again.
+    pub async fn tear_down(&self) -> Result<Vec<String>, EnvironmentError> {
+        match self {
+            Self::Local(local) => local.tear_down().await,
+        }
+    }
+}

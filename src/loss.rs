@@ -1,0 +1,79 @@
+//! The disaster: takes what the scenario says it takes, and leaves the empty infrastructure that a restore starts from.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::kubernetes::{self, Kubernetes, KubernetesError, wait_for};
+use crate::scenario::{Loss, ObjectName};
+
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Deletes every claim of the loss with the pods that use it, and makes the claims anew from the manifests, empty.
+///
+/// Returns once the new claims are there; what runs on them follows in its own time. Errs when the cluster does not
+/// do as it is told.
+pub async fn strike(kubernetes: &Kubernetes, loss: &Loss, manifests: &[Value]) -> Result<(), KubernetesError> {
+    let mut gone = Vec::new();
+    for claim in &loss.claims {
+        let uid = uid_of(kubernetes, claim).await?;
+        kubernetes.delete(kubernetes::CLAIM, &claim.namespace, &claim.name).await?;
+        gone.push((claim, uid));
+    }
+    for (claim, uid) in &gone {
+        for pod in kubernetes.list(kubernetes::POD, &claim.namespace).await? {
+            if mounts(&pod, &claim.name) {
+                kubernetes.kill_pod(&claim.namespace, pod["metadata"]["name"].as_str().unwrap_or_default()).await?;
+            }
+        }
+        wait_gone(kubernetes, claim, uid.as_deref()).await?;
+    }
+    for claim in &loss.claims {
+        if let Some(manifest) = manifests.iter().find(|object| is_claim(object, claim)) {
+            kubernetes.create(manifest).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn uid_of(kubernetes: &Kubernetes, claim: &ObjectName) -> Result<Option<String>, KubernetesError> {
+    let object = kubernetes.get(kubernetes::CLAIM, &claim.namespace, &claim.name).await?;
+    Ok(object.and_then(|object| object["metadata"]["uid"].as_str().map(str::to_owned)))
+}
+
+async fn wait_gone(kubernetes: &Kubernetes, claim: &ObjectName, uid: Option<&str>) -> Result<(), KubernetesError> {
+    let what = format!("claim {}/{} gone", claim.namespace, claim.name);
+    wait_for(&what, DEADLINE, async || {
+        Ok(match uid_of(kubernetes, claim).await? {
+            Some(now) if Some(now.as_str()) == uid => Err("still there".to_owned()),
+            Some(_) | None => Ok(()),
+        })
+    })
+    .await
+}
+
+fn mounts(pod: &Value, claim: &str) -> bool {
+    let volumes = pod["spec"]["volumes"].as_array().into_iter().flatten();
+    volumes.into_iter().any(|volume| volume["persistentVolumeClaim"]["claimName"] == claim)
+}
+
+fn is_claim(object: &Value, claim: &ObjectName) -> bool {
+    object["kind"] == "PersistentVolumeClaim"
+        && object["metadata"]["name"] == *claim.name
+        && object["metadata"]["namespace"] == *claim.namespace
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_pod_is_hit_only_by_the_loss_of_a_claim_that_it_mounts() {
+        let pod = json!({"spec": {"volumes": [{"name": "d", "persistentVolumeClaim": {"claimName": "data"}}, {"name": "e", "emptyDir": {}}]}});
+        assert!(mounts(&pod, "data"));
+        assert!(!mounts(&pod, "media"));
+        assert!(!mounts(&json!({"spec": {}}), "data"));
+    }
+}

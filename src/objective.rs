@@ -1,0 +1,77 @@
+//! Promises and what was measured: RTO and RPO.
+
+use std::time::Duration;
+
+use crate::outcome::{ObjectiveKind, ObjectiveOutcome};
+use crate::scenario::{BackupDuration, EnvironmentName, Scenario};
+
+/// What a drill measured, as far as it got.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Measured {
+    /// From proven loss to the first authenticated write after the last required step, waits included.
+    pub recovery: Option<Duration>,
+    /// Committed writes that did not come back, in time.
+    pub lost: Option<Duration>,
+    pub lost_rows: Option<u64>,
+    /// How long the backup procedure took.
+    pub backup: Option<Duration>,
+    /// Declared human time of the restore, apart from the measured.
+    pub human: Duration,
+}
+
+/// Every objective of the scenario, and the figures that no promise was made for.
+pub fn outcomes(scenario: &Scenario, environment: EnvironmentName, measured: &Measured) -> Vec<ObjectiveOutcome> {
+    let kinds =
+        [ObjectiveKind::Rto, ObjectiveKind::RpoMeasured, ObjectiveKind::RpoWorstCase, ObjectiveKind::RpoOneMissedRun];
+    kinds.into_iter().map(|kind| outcome(scenario, environment, measured, kind)).collect()
+}
+
+fn outcome(
+    scenario: &Scenario,
+    environment: EnvironmentName,
+    measured: &Measured,
+    kind: ObjectiveKind,
+) -> ObjectiveOutcome {
+    let promise = scenario.objectives.iter().find(|objective| objective.kind == kind);
+    let (value, detail) = figure(scenario, measured, kind);
+    ObjectiveOutcome {
+        kind,
+        measured: value,
+        promised: promise.map(|objective| objective.promise),
+        representative: promise.is_some_and(|objective| objective.representative.contains(&environment)),
+        detail,
+    }
+}
+
+fn figure(scenario: &Scenario, measured: &Measured, kind: ObjectiveKind) -> (Option<Duration>, String) {
+    match kind {
+        ObjectiveKind::Rto => {
+            let human = match measured.human {
+                Duration::ZERO => "no human time declared".to_owned(),
+                human => format!("plus {}s of declared human time", human.as_secs()),
+            };
+            let detail = format!("proven loss to first authenticated write; detection and decision not in it; {human}");
+            (measured.recovery, detail)
+        }
+        ObjectiveKind::RpoMeasured => {
+            let rows =
+                measured.lost_rows.map_or("not measured".to_owned(), |rows| format!("{rows} committed rows lost"));
+            (measured.lost, rows)
+        }
+        ObjectiveKind::RpoWorstCase => worst_case(scenario, measured, 1),
+        ObjectiveKind::RpoOneMissedRun => worst_case(scenario, measured, 2),
+    }
+}
+
+/// A loss just before a backup ends loses the interval and the backup's own duration.
+fn worst_case(scenario: &Scenario, measured: &Measured, intervals: u32) -> (Option<Duration>, String) {
+    let Some(schedule) = &scenario.schedule else {
+        return (None, "the scenario declares no schedule".to_owned());
+    };
+    let (duration, source) = match schedule.duration {
+        BackupDuration::Measured => (measured.backup, "measured"),
+        BackupDuration::Declared(duration) => (Some(duration), "declared"),
+    };
+    let detail = format!("{intervals} x interval of {}s + {source} duration of a backup", schedule.interval.as_secs());
+    (duration.map(|duration| schedule.interval * intervals + duration), detail)
+}

@@ -1,0 +1,101 @@
+//! A plan: runbook x scenario, complete before anything starts.
+
+use std::ops::Range;
+
+use crate::outcome::{HumanTime, Note, Phase, ProgramLabel, SourceRef, TextLabel};
+use crate::scenario::{ObjectName, SlotSource, Writers};
+
+/// Whether errata are left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AsWritten {
+    Yes,
+    No,
+}
+
+/// Everything that is going to run, drill by drill, in the scenario's order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    pub scenario: String,
+    pub as_written: AsWritten,
+    pub drills: Vec<DrillPlan>,
+    /// Commands that no drill runs and no waiver names; things of the system that nothing covers. Any one: UNVERIFIED.
+    pub uncovered: Vec<Note>,
+    pub waived: Vec<Note>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct DrillPlan {
+    pub name: String,
+    pub writers: Writers,
+    pub backup: Vec<PlannedStep>,
+    pub restore: Vec<PlannedStep>,
+    pub reconcile: Vec<PlannedStep>,
+    /// Corrections at work in this drill, in the order of its steps. Empty as written.
+    pub errata: Vec<AppliedErratum>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlannedStep {
+    pub phase: Phase,
+    /// In the document, or in the scenario for what has no line there (a CronJob's run).
+    pub source: SourceRef,
+    pub procedure: String,
+    pub item: Option<u64>,
+    /// The document's text; `None` for what an erratum inserts and for a CronJob's run.
+    pub documented: Option<String>,
+    /// What is typed, after errata, slots still open. For `Apply` and `Compare`: the command, in which `{fragment}`
+    /// stands for the file.
+    pub text: String,
+    pub label: TextLabel,
+    pub program: ProgramLabel,
+    pub action: Action,
+    pub human: Option<HumanTime>,
+    /// Ids of the errata that made or changed it.
+    pub errata: Vec<String>,
+    pub slots: Vec<Slot>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Type `text` in the session.
+    Shell,
+    /// Write `content`, slots filled, to a file of the workstation (0600), then type `text`.
+    Apply { content: String },
+    /// Type `text`; its output, one JSON object, must contain the YAML `content` (`plan::fragment::missing`).
+    Compare { content: String },
+    /// Run the CronJob once, as its clock would: a Job from its template. The step is over when the Job is.
+    CronJob { object: ObjectName },
+    /// Nothing runs.
+    Human,
+}
+
+/// An open place, by byte span.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Slot {
+    pub place: String,
+    pub within: SlotText,
+    pub span: Range<usize>,
+    pub from: SlotSource,
+    pub source: SourceRef,
+}
+
+/// Which text of a step a slot is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SlotText {
+    /// `PlannedStep::text`.
+    Command,
+    /// `content` of `Apply` or `Compare`.
+    Content,
+}
+
+/// One edit of an erratum, as applied.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AppliedErratum {
+    pub id: String,
+    pub source: SourceRef,
+    pub documented: String,
+    pub correction: String,
+    pub reason: String,
+    pub answer: String,
+    pub versions: String,
+}
