@@ -5,11 +5,13 @@ use std::path::Path;
 
 use jiff::Zoned;
 
+use crate::check::Checked;
 use crate::doctor::{Requirements, Tools};
 use crate::outcome::{DrillOutcome, ErratumOutcome};
 use crate::plan::{AsWritten, DrillPlan, Plan};
 use crate::runbook::Runbook;
-use crate::scenario::{EnvironmentName, Scenario, Scenarios};
+use crate::scenario::discover::Scenarios;
+use crate::scenario::{EnvironmentName, Scenario};
 use crate::system::System;
 use crate::system::image::{Binding, Images, LocalImage};
 
@@ -56,17 +58,11 @@ fn one(scenario: &Scenario, drills: &[String], as_written: AsWritten) -> Result<
     let mut problems = Vec::new();
     let mut keep = |found: Vec<String>| problems.extend(found);
     let selected = scenario.select_drills(drills).map_err(words).map_err(&mut keep).ok();
-    let runbook = Runbook::read(&scenario.runbook).map_err(|error| vec![crate::error::chain(&error)]).map_err(&mut keep).ok();
+    let checked = Checked::of(scenario, as_written).map_err(words).map_err(&mut keep).ok();
     let system = System::read(&scenario.system.manifests).map_err(words).map_err(&mut keep).ok();
     let images = system.as_ref().and_then(|system| images(scenario, system).map_err(&mut keep).ok());
-    let plan = match (&runbook, &system) {
-        (Some(runbook), Some(system)) => {
-            Plan::build(scenario, runbook, system, as_written).map_err(words).map_err(&mut keep).ok()
-        }
-        _ => None,
-    };
-    match (selected, runbook, system, images, plan) {
-        (Some(selected), Some(runbook), Some(system), Some(images), Some(plan)) => Ok(PreparedScenario {
+    match (selected, checked, system, images) {
+        (Some(selected), Some(Checked { runbook, plan }), Some(system), Some(images)) => Ok(PreparedScenario {
             scenario: scenario.clone(),
             runbook,
             system,

@@ -1,7 +1,96 @@
 //! The in-memory cluster: the part of a Kubernetes API that kubectl and helm need, and what reconciles it.
 
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::redact::Secret;
+use crate::runtime::{Image, PodRuntime};
+use kubelet::{Images, Outside};
+use reconcile::{Config, Reconciler, Stop};
+use serve::{Containers, ServeError, Server, ServerConfig};
+use store::Store;
+
 pub mod kind;
 pub mod kubelet;
 pub mod reconcile;
 pub mod refuse;
+pub mod serve;
 pub mod store;
+
+/// What a cluster is made from.
+pub struct ClusterConfig {
+    pub name: String,
+    pub runtime: Arc<dyn PodRuntime>,
+    /// By the reference that manifests use.
+    pub images: BTreeMap<String, Image>,
+    /// Outside host names, and the Service (namespace, name) of this cluster that stands for each.
+    pub outside: BTreeMap<String, (String, String)>,
+    /// Where the API is served; one on loopback for the harness.
+    pub listeners: Vec<TcpListener>,
+    /// Generated names follow from it.
+    pub seed: u64,
+}
+
+/// A cluster that is served and reconciled. Dropping it stops serving; [`Cluster::stop`] ends its pods, too.
+pub struct Cluster {
+    server: Server,
+    reconciler: Mutex<Option<Reconciler>>,
+}
+
+impl Cluster {
+    /// Must be called in a tokio runtime.
+    pub fn start(config: ClusterConfig) -> Result<Self, ServeError> {
+        let store = Arc::new(Store::default());
+        let server = Server::start(ServerConfig {
+            store: store.clone(),
+            containers: Containers { cluster: config.name.clone(), runtime: config.runtime.clone() },
+            listeners: config.listeners,
+            names: vec!["kubernetes".to_owned(), "kubernetes.default".to_owned(), "kubernetes.default.svc".to_owned()],
+            addresses: Vec::new(),
+        })?;
+        let outside = config.outside.into_iter().map(|(host, (namespace, service))| {
+            (host, Outside::Service { store: store.clone(), namespace, service })
+        });
+        let reconciler = Reconciler::start(Config {
+            cluster: config.name,
+            store: store.clone(),
+            runtime: config.runtime,
+            images: Arc::new(Known(config.images)),
+            outside: outside.collect(),
+            fire_schedules: false,
+            root_ca: None,
+            seed: config.seed,
+        });
+        Ok(Self { server, reconciler: Mutex::new(Some(reconciler)) })
+    }
+
+    /// A client of this process, as the cluster's administrator.
+    pub async fn client(&self) -> Result<kube::Client, ServeError> {
+        self.server.kube_client().await
+    }
+
+    /// A kubeconfig for whoever reaches the API at `address`.
+    pub fn kubeconfig(&self, address: SocketAddr, context: &str, namespace: &str) -> Result<Secret, ServeError> {
+        self.server.kubeconfig(address, context, namespace).map(Secret::new)
+    }
+
+    /// Ends the pods, each within `grace`, then the API. Safe to call again.
+    pub async fn stop(&self, grace: Duration) {
+        let reconciler = self.reconciler.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(reconciler) = reconciler {
+            reconciler.stop(Stop::Graceful(grace)).await;
+        }
+        self.server.stop().await;
+    }
+}
+
+/// Images that are known by their reference, and no others.
+struct Known(BTreeMap<String, Image>);
+
+impl Images for Known {
+    fn resolve(&self, reference: &str) -> Result<Image, String> {
+        self.0.get(reference).cloned().ok_or_else(|| format!("no image `{reference}` in this drill: bind it in the scenario's `images`"))
+    }
+}

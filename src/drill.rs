@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::credential::Credentials;
-use crate::drill::event::EventSender;
 use crate::drill::evidence::Evidence;
 use crate::drill::record::{Halt, Record};
 use crate::drill::stage::Stage;
@@ -14,7 +13,6 @@ use crate::environment::Environment;
 use crate::outcome::{CheckKind, CheckResult, DrillOutcome, Phase};
 use crate::plan::DrillPlan;
 use crate::probe::Request;
-use crate::redact::Redactor;
 use crate::scenario::{Checkpoint, EnvironmentName, Scenario, SeedSize, Writers};
 use crate::system::System;
 
@@ -52,18 +50,15 @@ pub struct Assignment<'a> {
     pub reports: PathBuf,
 }
 
-/// Runs a drill to its end, teardown included. `outcome` holds what was known before it started.
+/// Runs a drill to its end, teardown included. `record` holds what was known before it started.
 ///
 /// An interruption ends the phase that runs; teardown follows all the same.
 pub async fn run(
     assignment: &Assignment<'_>,
     environment: &Environment,
-    outcome: DrillOutcome,
-    events: EventSender,
+    mut record: Record,
     interrupt: &CancellationToken,
 ) -> DrillOutcome {
-    let redactor = Redactor::new();
-    let mut record = Record::new(outcome, redactor, events);
     let plan = assignment.plan;
     record.started(plan.backup.len() + plan.restore.len() + plan.reconcile.len());
     let mut evidence = Evidence::default();
@@ -84,6 +79,20 @@ pub async fn run(
     let objectives = crate::objective::outcomes(assignment.scenario, assignment.environment, &evidence.measured);
     record.outcome.objectives = objectives;
     tear_down(environment, &mut record).await;
+    record.finished()
+}
+
+/// A drill that nothing could be done for.
+pub fn not_run(mut record: Record, halt: Halt) -> DrillOutcome {
+    record.started(0);
+    let started = record.phase_started(Phase::Provision);
+    record.phase_finished(Phase::Provision, started, &Err(halt));
+    for phase in PHASES {
+        record.phase_not_reached(phase);
+    }
+    // Nothing was made, so there is nothing to take down.
+    let started = record.phase_started(Phase::Teardown);
+    record.phase_finished(Phase::Teardown, started, &Ok(()));
     record.finished()
 }
 

@@ -7,7 +7,9 @@ use crate::redact::Secret;
 use crate::runtime::RuntimeError;
 use crate::scenario::EnvironmentName;
 
+pub mod authority;
 pub mod local;
+pub mod run_directory;
 
 /// Why an environment could not be had or asked: always a matter of UNVERIFIED, never of the procedure.
 #[derive(Debug, thiserror::Error)]

@@ -1,1 +1,68 @@
-fn main() {}
+//! The redrill command.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use redrill::cli::{Cli, Command};
+use redrill::exit_code;
+use redrill::{console, probe, sandbox, store};
+
+fn main() -> ExitCode {
+    let mut arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    // Before any thread exists: the sandbox's helper forks.
+    if let Some(code) = sandbox::dispatch(arguments.iter().cloned()) {
+        return code;
+    }
+    let helper = arguments.first().and_then(|argument| argument.to_str()).unwrap_or_default();
+    match helper {
+        "__probe" => return probe::main(),
+        "__s3" => return store::s3::main(arguments.split_off(1)),
+        _ => {}
+    }
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are answers, not mistakes; a closed pipe is neither.
+            let _ = error.print();
+            let code = if error.use_stderr() { exit_code::ExitCode::Usage.number() } else { 0 };
+            return ExitCode::from(code);
+        }
+    };
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::from_env("REDRILL_LOG"))
+        .with_writer(std::io::stderr)
+        .init();
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            console::error(&error);
+            return ExitCode::from(exit_code::ExitCode::Unverified.number());
+        }
+    };
+    let code = runtime.block_on(command(cli));
+    // Whatever still blocks a thread must not keep the process from ending.
+    runtime.shutdown_background();
+    ExitCode::from(code.number())
+}
+
+async fn command(cli: Cli) -> exit_code::ExitCode {
+    use redrill::{commands, interrupt, run};
+    match &cli.command {
+        Command::Run(arguments) => {
+            let interrupt = match interrupt::watch() {
+                Ok(interrupt) => interrupt,
+                Err(error) => return commands::unverified(&error),
+            };
+            match run::run(&cli.scenarios, &cli.reports, arguments, interrupt).await {
+                Ok(code) => code,
+                Err(error) => commands::unverified(&error),
+            }
+        }
+        Command::Plan(arguments) => commands::plan(&cli.scenarios, arguments),
+        Command::List => commands::list(&cli.scenarios, &cli.reports),
+        Command::Check(selection) => commands::check(&cli.scenarios, selection),
+        Command::Doctor(arguments) => commands::doctor(&cli.scenarios, arguments).await,
+        Command::Gc => commands::gc(&cli.reports).await,
+    }
+}

@@ -1,7 +1,6 @@
 //! `redrill run`: selected drills, one after the other, into one outcome.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
@@ -12,7 +11,7 @@ use crate::cli::RunArgs;
 use crate::console::{self, Console, Times};
 use crate::doctor::{self, Tools};
 use crate::drill::event::{self, DrillId, EventSender};
-use crate::drill::record::{Halt, Record};
+use crate::drill::record::{Halt, Record, SharedJournal};
 use crate::drill::{self, Assignment};
 use crate::environment::local::{Local, LocalConfig};
 use crate::environment::{Environment, EnvironmentError};
@@ -23,9 +22,6 @@ use crate::outcome::{DrillOutcome, Outcome, Phase};
 use crate::plan::AsWritten;
 use crate::redact::Redactor;
 use crate::scenario::EnvironmentName;
-
-/// The journal of the run that goes on, shared with its drills.
-pub type SharedJournal = Arc<Mutex<Option<Journal>>>;
 
 /// Runs what was asked for and returns the run's exit code. Everything found out is in the reports by then.
 ///

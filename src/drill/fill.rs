@@ -7,59 +7,34 @@ use crate::drill::record::Halt;
 use crate::drill::stage::Stage;
 use crate::error::chain;
 use crate::kubernetes::{self, TypeName};
-use crate::plan::{Action, PlannedStep, Slot, SlotText};
+use crate::plan::slot::Filled;
+use crate::plan::{PlannedStep, Slot};
+use crate::redact::Secret;
 use crate::scenario::{SlotSource, StepRef};
 
-/// A step's texts with every open place filled.
-pub struct Filled {
-    pub command: String,
-    /// The file that goes with it, where there is one.
-    pub content: Option<String>,
-}
-
-/// Looks every value up now. Zero or two matches are the procedure's fault; what cannot be asked is the harness's.
+/// Looks every value up now and puts it in its place. Zero or two matches are the procedure's fault; what cannot be asked is
+/// the harness's.
 pub async fn fill(step: &PlannedStep, stage: &Stage, operator: &Operator) -> Result<Filled, Halt> {
-    let mut values = Vec::new();
+    let mut values: Vec<(&SlotSource, Secret)> = Vec::new();
     for slot in &step.slots {
-        let value = look_up(slot, stage, operator).await?;
-        if let Some(strange) = value.chars().find(|&c| !is_plain(c)) {
-            let reason = format!("{}: the value for `{}` has a {strange:?} in it, which a shell could take for more than text", slot.source, slot.place);
-            return Err(Halt::unverified(reason, "choose a source whose value is letters, digits and ._-/:@+=,"));
+        if !values.iter().any(|(from, _)| *from == &slot.from) {
+            values.push((&slot.from, look_up(slot, stage, operator).await?));
         }
-        values.push((slot, value));
     }
-    let command = replace(&step.text, SlotText::Command, &values);
-    let content = match &step.action {
-        Action::Apply { content } | Action::Compare { content } => Some(replace(content, SlotText::Content, &values)),
-        Action::Shell | Action::CronJob { .. } | Action::Human => None,
-    };
-    Ok(Filled { command, content })
+    let value = |wanted: &SlotSource| values.iter().find(|(from, _)| *from == wanted).map(|(_, value)| value.clone());
+    step.fill(value).map_err(|error| Halt::unverified(chain(&error), "name a source whose value is plain text"))
 }
 
-fn is_plain(c: char) -> bool {
-    c.is_ascii_alphanumeric() || "._-/:@+=,".contains(c)
-}
-
-fn replace(text: &str, within: SlotText, values: &[(&Slot, String)]) -> String {
-    let mut inside: Vec<_> = values.iter().filter(|(slot, _)| slot.within == within).collect();
-    inside.sort_by_key(|(slot, _)| std::cmp::Reverse(slot.span.start));
-    let mut text = text.to_owned();
-    for (slot, value) in inside {
-        text.replace_range(slot.span.clone(), value);
-    }
-    text
-}
-
-async fn look_up(slot: &Slot, stage: &Stage, operator: &Operator) -> Result<String, Halt> {
+async fn look_up(slot: &Slot, stage: &Stage, operator: &Operator) -> Result<Secret, Halt> {
     match &slot.from {
         SlotSource::Value(from) => {
             let value = stage.values.secret(from).await;
-            value.map(|value| value.expose().to_owned()).map_err(|error| {
+            value.map_err(|error| {
                 Halt::failed(format!("{}: no value for `{}`: {}", slot.source, slot.place, chain(&error)))
             })
         }
-        SlotSource::Output { step, pattern } => from_output(slot, operator, step, pattern),
-        SlotSource::Selector { kind, namespace, labels } => by_selector(slot, stage, kind, namespace, labels).await,
+        SlotSource::Output { step, pattern } => from_output(slot, operator, step, pattern).map(Secret::new),
+        SlotSource::Selector { kind, namespace, labels } => by_selector(slot, stage, kind, namespace, labels).await.map(Secret::new),
     }
 }
 
@@ -116,33 +91,5 @@ async fn by_selector(
             matching.len(),
             matching.join(", ")
         ))),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::outcome::SourceRef;
-    use crate::scenario::ValueFrom;
-
-    fn slot(within: SlotText, span: std::ops::Range<usize>) -> Slot {
-        let source = SourceRef { file: "s.yaml".into(), line: 1 };
-        let from = SlotSource::Value(ValueFrom::Literal(String::new()));
-        Slot { place: "X".into(), within, span, from, source }
-    }
-
-    #[test]
-    fn every_place_is_replaced_by_its_span_whatever_the_lengths() {
-        let (first, second) = (slot(SlotText::Command, 3..6), slot(SlotText::Command, 7..10));
-        let other = slot(SlotText::Content, 0..3);
-        let values = [(&first, "a-long-one".to_owned()), (&second, "b".to_owned()), (&other, "no".to_owned())];
-        assert_eq!(replace("cp OLD NEW now", SlotText::Command, &values), "cp a-long-one b now");
-    }
-
-    #[test]
-    fn what_a_shell_reads_as_more_than_text_is_not_plain() {
-        for c in [' ', ';', '$', '`', '\'', '"', '\n', '|', '&', '*', '~', '\\', '!', '#'] {
-            assert!(!is_plain(c), "{c:?}");
-        }
     }
 }

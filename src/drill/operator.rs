@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures::FutureExt;
 
 use crate::drill::event::{EventSender, Happening};
-use crate::drill::fill::Filled;
 use crate::drill::procedure::Ran;
 use crate::drill::record::{Halt, Record};
 use crate::drill::stage::{self, Stage};
@@ -15,6 +14,7 @@ use crate::drill::station;
 use crate::error::chain;
 use crate::kubernetes::{ExecRequest, Terminal as Wanted};
 use crate::outcome::StepResult;
+use crate::plan::slot::Filled;
 use crate::plan::{Action, PlannedStep};
 use crate::scenario::StepRef;
 use crate::session::{
@@ -108,13 +108,14 @@ impl Operator {
 
     /// Puts a fragment's file where the command can name it.
     async fn lay_out(&mut self, stage: &Stage, filled: &Filled) -> Result<String, Halt> {
-        let Some(content) = filled.content.as_ref().filter(|_| filled.command.contains("{fragment}")) else {
-            return Ok(filled.command.clone());
+        let text = filled.text.expose();
+        let Some(content) = filled.content.as_ref().filter(|_| text.contains("{fragment}")) else {
+            return Ok(text.to_owned());
         };
         self.fragments += 1;
         let path = format!("{}/fragment-{}.yaml", station::HOME, self.fragments);
-        stage::write_file(&stage.kubernetes, &path, content).await?;
-        Ok(filled.command.replace("{fragment}", &path))
+        stage::write_file(&stage.kubernetes, &path, content.expose()).await?;
+        Ok(text.replace("{fragment}", &path))
     }
 
     fn judge(&mut self, step: &PlannedStep, filled: &Filled, run: StepRun, record: &Record, ran: &mut Ran) {
@@ -122,7 +123,7 @@ impl Operator {
         ran.result = match run.first_failure() {
             Some(failure) => failed(failure, record),
             None => match (&step.action, &filled.content) {
-                (Action::Compare { .. }, Some(content)) => compared(content, &printed, record),
+                (Action::Compare { .. }, Some(content)) => compared(content.expose(), &printed, record),
                 _ => StepResult::Succeeded,
             },
         };

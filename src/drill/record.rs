@@ -1,13 +1,20 @@
 //! The record of a running drill: what is found out goes into the outcome and to whoever watches, in one move.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
+
+use jiff::Timestamp;
 
 use crate::drill::event::{EventSender, Happening};
 use crate::outcome::{
     CheckKind, CheckOutcome, CheckResult, CredentialOutcome, DrillOutcome, Note, Phase, PhaseOutcome, PhaseResult,
     StepOutcome,
 };
+use crate::journal::{Journal, JournalError};
 use crate::redact::Redactor;
+
+/// The journal of the run that goes on, shared by its drills; taken out when the run ends.
+pub type SharedJournal = Arc<Mutex<Option<Journal>>>;
 
 /// Why a phase went no further.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,11 +47,20 @@ pub struct Record {
     pub outcome: DrillOutcome,
     pub redactor: Redactor,
     events: EventSender,
+    /// The drill's place in the run.
+    index: usize,
+    journal: SharedJournal,
 }
 
 impl Record {
-    pub fn new(outcome: DrillOutcome, redactor: Redactor, events: EventSender) -> Self {
-        Self { outcome, redactor, events }
+    pub fn new(
+        outcome: DrillOutcome,
+        redactor: Redactor,
+        events: EventSender,
+        index: usize,
+        journal: SharedJournal,
+    ) -> Self {
+        Self { outcome, redactor, events, index, journal }
     }
 
     pub fn events(&self) -> &EventSender {
@@ -58,7 +74,23 @@ impl Record {
 
     pub fn phase_started(&self, phase: Phase) -> Instant {
         self.events.send(Happening::PhaseStarted { phase });
+        self.keep(|journal, outcome| journal.phase(self.index, phase, outcome, Timestamp::now()));
         Instant::now()
+    }
+
+    /// Ends the record: what the drill came to.
+    pub fn finished(self) -> DrillOutcome {
+        self.keep(|journal, outcome| journal.drill_finished(self.index, outcome, Timestamp::now()));
+        self.events.send(Happening::DrillFinished(Box::new(self.outcome.clone())));
+        self.outcome
+    }
+
+    /// A journal that cannot be written costs a killed run its trace, and nothing else: the drill goes on.
+    fn keep(&self, write: impl FnOnce(&mut Journal, DrillOutcome) -> Result<(), JournalError>) {
+        let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(Err(error)) = journal.as_mut().map(|journal| write(journal, self.outcome.clone())) {
+            self.notice(&crate::error::chain(&error));
+        }
     }
 
     /// Writes down how a phase ended.

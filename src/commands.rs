@@ -1,0 +1,122 @@
+//! The commands that start no drill: `plan`, `list`, `check`, `doctor`, `gc`.
+
+use std::path::Path;
+
+use jiff::Zoned;
+
+use crate::assignment;
+use crate::check::Checked;
+use crate::cli::{DoctorArgs, PlanArgs, Selection};
+use crate::console;
+use crate::doctor::Finding;
+use crate::environment::run_directory;
+use crate::exit_code::ExitCode;
+use crate::journal;
+use crate::machine;
+use crate::plan::AsWritten;
+use crate::scenario::Problems;
+use crate::scenario::discover::Scenarios;
+
+/// Something that kept redrill from finding out.
+pub fn unverified(error: &dyn std::error::Error) -> ExitCode {
+    console::error(error);
+    ExitCode::Unverified
+}
+
+fn usage(problems: &Problems) -> ExitCode {
+    console::err(&problems.to_string());
+    ExitCode::Usage
+}
+
+/// Every step of every drill.
+pub fn plan(scenarios: &Path, arguments: &PlanArgs) -> ExitCode {
+    let as_written = if arguments.as_written { AsWritten::Yes } else { AsWritten::No };
+    checked(scenarios, &arguments.selection, as_written, |checked| console::out(&checked.plan.to_string()))
+}
+
+/// Coverage and drift. Something uncovered is UNVERIFIED, as it would be of a drill.
+pub fn check(scenarios: &Path, selection: &Selection) -> ExitCode {
+    let mut uncovered = false;
+    let code = checked(scenarios, selection, AsWritten::No, |checked| {
+        uncovered |= !checked.plan.uncovered.is_empty();
+        console::out(&checked.to_string());
+    });
+    match (code, uncovered) {
+        (ExitCode::Passed, true) => ExitCode::Unverified,
+        (code, _) => code,
+    }
+}
+
+fn checked(folder: &Path, selection: &Selection, as_written: AsWritten, mut show: impl FnMut(&Checked)) -> ExitCode {
+    let scenarios = match Scenarios::discover(folder, Zoned::now().date()) {
+        Ok(scenarios) => scenarios,
+        Err(problems) => return usage(&problems),
+    };
+    let selected = match scenarios.select(&selection.names) {
+        Ok(selected) => selected,
+        Err(problems) => return usage(&problems),
+    };
+    let mut code = ExitCode::Passed;
+    for scenario in selected {
+        match Checked::of(scenario, as_written) {
+            Ok(checked) => show(&checked),
+            Err(problems) => code = usage(&problems),
+        }
+    }
+    code
+}
+
+/// Scenarios with their drills, and the runs in the reports' folder.
+pub fn list(scenarios: &Path, reports: &Path) -> ExitCode {
+    match Scenarios::discover(scenarios, Zoned::now().date()) {
+        Ok(scenarios) => console::out(&scenarios.to_string()),
+        Err(problems) => return usage(&problems),
+    }
+    match journal::runs(reports) {
+        Ok(runs) => {
+            for run in runs {
+                console::out(&run.to_string());
+            }
+            ExitCode::Passed
+        }
+        Err(error) => unverified(&error),
+    }
+}
+
+/// What all scenarios need of this machine.
+pub async fn doctor(scenarios: &Path, arguments: &DoctorArgs) -> ExitCode {
+    let prepared = match assignment::prepare(scenarios, &[], &[], AsWritten::No) {
+        Ok(prepared) => prepared,
+        Err(problems) => {
+            console::err(&problems.join("\n"));
+            return ExitCode::Usage;
+        }
+    };
+    match machine::examine(&prepared.requirements(), arguments.install).await {
+        Ok(findings) => {
+            console::out(&machine::text(&findings));
+            match findings.iter().any(Finding::is_missing) {
+                true => ExitCode::Unverified,
+                false => ExitCode::Passed,
+            }
+        }
+        Err(error) => unverified(&error),
+    }
+}
+
+/// Removes what dead runs left; live ones, this user's or a neighbour's, are left alone.
+pub async fn gc(reports: &Path) -> ExitCode {
+    match run_directory::sweep().await {
+        Ok(swept) => swept.iter().for_each(|path| console::out(&format!("removed {path}"))),
+        Err(error) => return unverified(&error),
+    }
+    match journal::recover(reports) {
+        Ok(outcomes) => {
+            for outcome in outcomes {
+                console::out(&format!("run {} was killed: it counts as UNVERIFIED now", outcome.run));
+            }
+            ExitCode::Passed
+        }
+        Err(error) => unverified(&error),
+    }
+}

@@ -1,0 +1,166 @@
+//! The local environment: a served cluster whose pods are sandboxed processes of this machine.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+
+use super::{Certificate, EnvironmentError};
+use crate::cluster::{Cluster, ClusterConfig};
+use crate::drill::station;
+use crate::environment::authority::Authority;
+use crate::environment::run_directory::RunDirectory;
+use crate::kubernetes::Kubernetes;
+use crate::redact::Secret;
+use crate::runtime::process::ProcessRuntime;
+use crate::runtime::{Image, ImageFile, PodRuntime};
+use crate::sandbox::SandboxConfig;
+
+/// How long pods may take to stop before they are killed at the end of a drill.
+const GRACE: Duration = Duration::from_secs(3);
+/// The cluster of a drill that has one, and the context that runbooks find.
+const CLUSTER: &str = "default";
+
+/// What a local environment is made from.
+pub struct LocalConfig {
+    /// Of the drill; names its directory.
+    pub name: String,
+    /// By the reference that manifests use.
+    pub images: BTreeMap<String, Image>,
+    /// Outside host names, and the Services of the drill's own namespace that stand for them.
+    pub outside: BTreeMap<String, String>,
+    /// Shown to the operator.
+    pub kubectl: Option<PathBuf>,
+    /// Of the operator's context.
+    pub namespace: String,
+    pub seed: u64,
+}
+
+/// A running local environment.
+pub struct Local {
+    pub kubernetes: Kubernetes,
+    kubeconfig: Secret,
+    authority: Authority,
+    directory: PathBuf,
+    /// Something that answers on this machine, which nothing inside may reach.
+    bait: TcpListener,
+    running: Mutex<Option<Running>>,
+}
+
+struct Running {
+    cluster: Cluster,
+    runtime: Arc<ProcessRuntime>,
+    directory: RunDirectory,
+}
+
+impl Local {
+    /// Makes the sandbox, serves the cluster into it, and connects to it. What was made before an error goes with it.
+    pub async fn start(config: LocalConfig) -> Result<Self, EnvironmentError> {
+        let directory = RunDirectory::make(&config.name)?;
+        let authority = Authority::new(&config.name).map_err(certificate_error)?;
+        let mut sandbox = SandboxConfig::new(directory.path(), &config.name)?;
+        sandbox.trusted_ca = Some(authority.certificate());
+        let program = sandbox.program.clone();
+        let runtime = Arc::new(ProcessRuntime::start(sandbox).await?);
+        let bridge = SocketAddr::new(runtime.bridge_address(), 6443);
+        let inside = runtime.listen(bridge).await?;
+        let loopback = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .map_err(EnvironmentError::io("listen on loopback for the harness's own client"))?;
+        let bait = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0))
+            .map_err(EnvironmentError::io("listen for the isolation probe"))?;
+        let cluster = Cluster::start(ClusterConfig {
+            name: CLUSTER.to_owned(),
+            runtime: runtime.clone(),
+            images: with_own_images(config.images, &program, config.kubectl.as_deref()),
+            outside: config.outside.into_iter().map(|(host, service)| (host, (station::NAMESPACE.to_owned(), service))).collect(),
+            listeners: vec![loopback, inside],
+            seed: config.seed,
+        })
+        .map_err(|error| failed("serve the cluster", &error))?;
+        let client = cluster.client().await.map_err(|error| failed("connect to the cluster", &error))?;
+        let kubernetes = Kubernetes::connect(client).await?;
+        let kubeconfig = cluster.kubeconfig(bridge, CLUSTER, &config.namespace);
+        let kubeconfig = kubeconfig.map_err(|error| failed("make the operator's kubeconfig", &error))?;
+        let path = directory.path().to_owned();
+        let running = Mutex::new(Some(Running { cluster, runtime, directory }));
+        Ok(Self { kubernetes, kubeconfig, authority, directory: path, bait, running })
+    }
+
+    pub fn operator_kubeconfig(&self) -> Secret {
+        self.kubeconfig.clone()
+    }
+
+    pub fn certificate(&self, host: &str) -> Result<Certificate, EnvironmentError> {
+        self.authority.issue(host).map_err(certificate_error)
+    }
+
+    /// This machine under every address it has, on a port that answers, and an address that no route may lead to
+    /// (TEST-NET-1 of RFC 5737, which exists nowhere).
+    pub fn outside_addresses(&self) -> Vec<String> {
+        let port = self.bait.local_addr().map_or(0, |address| address.port());
+        let mut addresses: Vec<String> =
+            own_addresses().into_iter().map(|address| SocketAddr::new(address, port).to_string()).collect();
+        addresses.push("192.0.2.1:443".to_owned());
+        addresses
+    }
+
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Ends the cluster, the sandbox, then the files, and says what is still there.
+    pub async fn tear_down(&self) -> Result<Vec<String>, EnvironmentError> {
+        let Some(Running { cluster, runtime, directory }) = self.running.lock().await.take() else {
+            return Ok(Vec::new());
+        };
+        cluster.stop(GRACE).await;
+        let mut left = match Arc::try_unwrap(runtime) {
+            Ok(runtime) => runtime.shutdown(GRACE).await,
+            // Somebody still asks something of it; its end comes with the last of them.
+            Err(runtime) => runtime.inventory().await?,
+        };
+        left.extend(directory.remove().await?);
+        left.sort();
+        Ok(left)
+    }
+}
+
+/// The drill's own images: redrill itself, and a workstation with kubectl.
+fn with_own_images(mut images: BTreeMap<String, Image>, program: &Path, kubectl: Option<&Path>) -> BTreeMap<String, Image> {
+    let show = |source: &Path, name: &str| ImageFile { source: source.to_owned(), target: format!("/usr/local/bin/{name}").into() };
+    let image = |reference: &str, files: Vec<ImageFile>| {
+        let path = "/usr/local/bin:/usr/lib/postgresql/15/bin:/usr/bin:/bin:/usr/sbin:/sbin".to_owned();
+        let env = vec![("PATH".to_owned(), path), ("LANG".to_owned(), "C.UTF-8".to_owned())];
+        let cmd = vec!["sleep".to_owned(), "infinity".to_owned()];
+        Image { reference: reference.to_owned(), cmd, env, files, ..Image::default() }
+    };
+    images.insert(station::IMAGE.to_owned(), image(station::IMAGE, vec![show(program, "redrill")]));
+    let workstation = kubectl.map(|kubectl| show(kubectl, "kubectl")).into_iter().collect();
+    images.insert(station::WORKSTATION_IMAGE.to_owned(), image(station::WORKSTATION_IMAGE, workstation));
+    images
+}
+
+/// Every address of this machine's interfaces, loopback left out: inside, loopback is the pod's own.
+fn own_addresses() -> Vec<IpAddr> {
+    let mut addresses = Vec::new();
+    for interface in nix::ifaddrs::getifaddrs().into_iter().flatten() {
+        let address = interface.address.as_ref().and_then(|address| address.as_sockaddr_in()).map(|address| address.ip());
+        if let Some(address) = address.filter(|address| !address.is_loopback()) {
+            addresses.push(IpAddr::V4(address));
+        }
+    }
+    addresses.sort();
+    addresses.dedup();
+    addresses
+}
+
+fn certificate_error(error: rcgen::Error) -> EnvironmentError {
+    failed("make the drill's certificates", &error)
+}
+
+fn failed(doing: &str, error: &dyn std::error::Error) -> EnvironmentError {
+    EnvironmentError::Failed { doing: doing.to_owned(), reason: crate::error::chain(error) }
+}

@@ -1,0 +1,98 @@
+//! The directory of a local drill: volumes, hosts files, logs of pods. Its lock tells a live run from a dead one.
+
+use std::fs::{DirBuilder, File, TryLockError};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use super::EnvironmentError;
+use crate::sandbox;
+
+/// All drills of this user; outside of homes, because the shifted ids must be able to walk to it.
+pub fn parent() -> PathBuf {
+    let root = std::env::var_os("REDRILL_STATE_DIR").map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from);
+    root.join(format!("redrill-{}", nix::unistd::geteuid()))
+}
+
+/// A directory and the lock that says that its run lives.
+#[derive(Debug)]
+pub struct RunDirectory {
+    path: PathBuf,
+    lock: File,
+}
+
+impl RunDirectory {
+    /// Makes and locks it.
+    pub fn make(name: &str) -> Result<Self, EnvironmentError> {
+        let parent = parent();
+        // Others may walk through, since the shifted ids are others; they may not list.
+        DirBuilder::new().recursive(true).mode(0o711).create(&parent).map_err(doing("make", &parent))?;
+        // The lock is there before the directory: whoever sweeps sees either both or a free lock.
+        let lock_path = parent.join(format!("{name}.lock"));
+        let lock = File::create(&lock_path).map_err(doing("make", &lock_path))?;
+        lock.try_lock().map_err(|error| match error {
+            TryLockError::Error(source) => doing("lock", &lock_path)(source),
+            TryLockError::WouldBlock => {
+                EnvironmentError::Failed { doing: format!("lock {}", lock_path.display()), reason: "a live run has it".into() }
+            }
+        })?;
+        let path = parent.join(name);
+        DirBuilder::new().mode(0o711).create(&path).map_err(doing("make", &path))?;
+        Ok(Self { path, lock })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Removes it with all that is in it; what is still there after that.
+    pub async fn remove(self) -> Result<Vec<String>, EnvironmentError> {
+        remove(&self.path).await?;
+        let lock_path = lock_of(&self.path);
+        std::fs::remove_file(&lock_path).map_err(doing("remove", &lock_path))?;
+        drop(self.lock);
+        Ok(if self.path.exists() { vec![self.path.display().to_string()] } else { Vec::new() })
+    }
+}
+
+/// Removes the directories of dead runs and returns their names. A live run's is left alone: its lock is held.
+pub async fn sweep() -> Result<Vec<String>, EnvironmentError> {
+    let parent = parent();
+    let mut swept = Vec::new();
+    let Ok(entries) = std::fs::read_dir(&parent) else { return Ok(swept) };
+    let mut locks: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    locks.retain(|path| path.extension().is_some_and(|extension| extension == "lock"));
+    locks.sort();
+    for lock_path in locks {
+        let Ok(lock) = File::open(&lock_path) else { continue };
+        if lock.try_lock().is_err() {
+            continue;
+        }
+        let path = lock_path.with_extension("");
+        if path.exists() {
+            remove(&path).await?;
+        }
+        std::fs::remove_file(&lock_path).map_err(doing("remove", &lock_path))?;
+        swept.push(path.display().to_string());
+    }
+    Ok(swept)
+}
+
+async fn remove(path: &Path) -> Result<(), EnvironmentError> {
+    let program = std::env::current_exe().map_err(EnvironmentError::io("find the running executable"))?;
+    let path = path.to_owned();
+    let removed = tokio::task::spawn_blocking(move || sandbox::remove_run_directory(&program, &path)).await;
+    match removed {
+        Ok(result) => Ok(result?),
+        Err(error) => Err(EnvironmentError::Failed { doing: "remove a run's directory".into(), reason: error.to_string() }),
+    }
+}
+
+fn lock_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    PathBuf::from(name)
+}
+
+fn doing(what: &str, path: &Path) -> impl FnOnce(std::io::Error) -> EnvironmentError + use<> {
+    EnvironmentError::io(format!("{what} {}", path.display()))
+}
