@@ -8,4 +8,5 @@ pub mod probe;
 pub mod redact;
 pub mod runbook;
 pub mod runtime;
+pub mod sandbox;
 pub mod session;
