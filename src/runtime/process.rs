@@ -1,1 +1,444 @@
-//! Pods as sandboxed processes of this machine.
+//! Pods as processes in namespaces: [`PodRuntime`] over the fabric of [`crate::sandbox`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use base64::Engine as _;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::watch;
+use zeroize::Zeroizing;
+
+use super::{
+    ByteReader, ContainerExit, ContainerId, ContainerSpec, ExecSession, ExecSpec, HostEntry, LogOptions, Mount,
+    MountSource, PodId, PodRuntime, PodSandbox, RuntimeError, VolumeId,
+};
+use crate::redact::Secret;
+use crate::sandbox::fault::Fault;
+use crate::sandbox::link::Link;
+use crate::sandbox::program::Account;
+use crate::sandbox::protocol::{self, Answer, Binding, End, Host, Launch, Request, Source, StagedFile, Token};
+use crate::sandbox::{SandboxConfig, SandboxError};
+
+mod exec;
+mod log;
+mod staging;
+
+use log::{Log, Logs};
+use staging::Staging;
+
+/// The pods of one drill. Dropping it kills them; [`ProcessRuntime::shutdown`] ends them in order.
+pub struct ProcessRuntime {
+    link: Arc<Link>,
+    bridge: IpAddr,
+    staging: Staging,
+    logs: Logs,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    pods: BTreeSet<PodId>,
+    containers: BTreeMap<ContainerId, Arc<Container>>,
+    volumes: BTreeSet<VolumeId>,
+}
+
+struct Container {
+    spec: ContainerSpec,
+    files: Vec<StagedFile>,
+    log: Arc<Log>,
+    phase: watch::Sender<Phase>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Created,
+    Starting,
+    Running(Token),
+    Ended(ContainerExit),
+    Removed,
+}
+
+impl From<End> for ContainerExit {
+    fn from(end: End) -> Self {
+        match end {
+            End::Code(code) => Self::Code(code),
+            End::Signal(signal) => Self::Signal(signal),
+        }
+    }
+}
+
+impl From<Fault> for RuntimeError {
+    fn from(fault: Fault) -> Self {
+        match fault.program {
+            Some(program) => Self::CannotRun { program, reason: fault.reason },
+            None => Self::Failed { doing: fault.doing, reason: fault.reason },
+        }
+    }
+}
+
+fn failed(doing: impl Into<String>, reason: impl std::fmt::Display) -> RuntimeError {
+    RuntimeError::Failed { doing: doing.into(), reason: reason.to_string() }
+}
+
+fn not_found(what: &'static str, id: impl Into<String>) -> RuntimeError {
+    RuntimeError::NotFound { what, id: id.into() }
+}
+
+fn name(id: &ContainerId) -> String {
+    format!("{}/{}", id.pod.0, id.container)
+}
+
+impl ProcessRuntime {
+    /// Makes the drill's namespaces and network, without pods.
+    ///
+    /// # Errors
+    /// What the machine does not permit, with the way out.
+    pub async fn start(config: SandboxConfig) -> Result<Self, SandboxError> {
+        let directory = config.run_directory.join("sandbox");
+        let opened = tokio::task::spawn_blocking(move || Link::open(&config)).await;
+        let (link, bridge) = opened.map_err(|error| SandboxError::Io {
+            doing: "start the sandbox".to_owned(),
+            source: std::io::Error::other(error),
+        })??;
+        Ok(Self {
+            link: Arc::new(link),
+            bridge,
+            staging: Staging::new(directory.join("images")),
+            logs: Logs::new(directory.join("logs")),
+            state: Arc::default(),
+        })
+    }
+
+    /// The address of the drill's network under which pods reach what [`Self::listen`] serves.
+    pub fn bridge_address(&self) -> IpAddr {
+        self.bridge
+    }
+
+    /// Listens inside the drill's network, on its bridge address or on all; nothing outside reaches it.
+    pub async fn listen(&self, address: SocketAddr) -> Result<TcpListener, RuntimeError> {
+        let socket = self.socket().await?;
+        let listen = || {
+            socket.set_reuseaddr(true)?;
+            socket.bind(address)?;
+            socket.listen(1024)?.into_std()
+        };
+        listen().map_err(|error| failed(format!("listen on {address} of the drill"), error))
+    }
+
+    /// Asks every container to stop, kills those that have not within `grace`, and ends the drill's
+    /// namespaces. Gives the names of what could not be removed. Volumes stay on disk until
+    /// [`crate::sandbox::remove_run_directory`].
+    pub async fn shutdown(self, grace: Duration) -> Vec<String> {
+        let containers: Vec<_> =
+            self.state().containers.iter().map(|(id, made)| (id.clone(), Arc::clone(made))).collect();
+        for (id, container) in &containers {
+            // One that has ended meanwhile needs no signal.
+            let _ = self.signal(id, container.spec.image.stop_signal.unwrap_or(libc::SIGTERM)).await;
+        }
+        let stopped = futures::future::join_all(containers.iter().map(|(_, container)| container.stopped()));
+        // Those that are not stopped by then are killed by their removal.
+        let _ = tokio::time::timeout(grace, stopped).await;
+        for (id, _) in &containers {
+            let _ = self.remove(id).await;
+        }
+        let pods: Vec<PodId> = self.state().pods.iter().cloned().collect();
+        for pod in &pods {
+            let _ = self.remove_pod(pod).await;
+        }
+        let left = self.inventory().await.unwrap_or_else(|error| vec![error.to_string()]);
+        let link = Arc::clone(&self.link);
+        let closed = tokio::task::spawn_blocking(move || link.close()).await;
+        let mut left: Vec<String> = left.into_iter().filter(|name| !name.starts_with("volume ")).collect();
+        left.extend(closed.err().map(|error| format!("the sandbox itself ({error})")));
+        left
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn container(&self, id: &ContainerId) -> Result<Arc<Container>, RuntimeError> {
+        self.state().containers.get(id).cloned().ok_or_else(|| not_found("container", name(id)))
+    }
+
+    async fn socket(&self) -> Result<TcpSocket, RuntimeError> {
+        let (_, descriptors) = self.link.call(Request::Socket).await?;
+        let socket = descriptors.into_iter().next().ok_or_else(|| failed("make a socket", "the sandbox gave none"))?;
+        let socket = std::net::TcpStream::from(socket);
+        socket.set_nonblocking(true).map_err(|error| failed("make a socket", error))?;
+        Ok(TcpSocket::from_std_stream(socket))
+    }
+}
+
+impl Container {
+    /// Completes when nothing of the container runs any more, or ever did.
+    async fn stopped(&self) {
+        let mut phase = self.phase.subscribe();
+        // The sender lives in `self`.
+        let _ = phase.wait_for(|phase| !matches!(phase, Phase::Starting | Phase::Running(_))).await;
+    }
+
+    fn running(&self) -> Option<Token> {
+        match *self.phase.borrow() {
+            Phase::Running(token) => Some(token),
+            Phase::Created | Phase::Starting | Phase::Ended(_) | Phase::Removed => None,
+        }
+    }
+
+    fn launch(&self, token: Token) -> Launch {
+        let spec = &self.spec;
+        let image = spec.image.env.iter().map(|(name, value)| (name.clone(), Secret::new(value.clone())));
+        Launch {
+            token,
+            name: name(&spec.id),
+            pod: spec.id.pod.0.clone(),
+            argv: spec.argv.clone(),
+            env: image.chain(spec.env.iter().cloned()).collect(),
+            account: Account {
+                image_user: spec.image.user.clone(),
+                run_as_user: spec.run_as_user,
+                run_as_group: spec.run_as_group,
+                fs_group: spec.fs_group,
+            },
+            working_dir: spec
+                .working_dir
+                .clone()
+                .or_else(|| spec.image.working_dir.clone())
+                .unwrap_or_else(|| PathBuf::from("/")),
+            files: self.files.clone(),
+            mounts: spec.mounts.iter().map(binding).collect(),
+        }
+    }
+}
+
+fn binding(mount: &Mount) -> Binding {
+    let source = match &mount.source {
+        MountSource::Volume(volume) => Source::Volume { directory: directory_name(volume) },
+        MountSource::Files(files) => Source::Files(
+            files
+                .iter()
+                .map(|file| protocol::File {
+                    path: file.path.clone(),
+                    mode: file.mode,
+                    content: Zeroizing::new(base64::engine::general_purpose::STANDARD.encode(&file.content)),
+                })
+                .collect(),
+        ),
+    };
+    Binding { source, sub_path: mount.sub_path.clone(), target: mount.target.clone(), read_only: mount.read_only }
+}
+
+/// A volume's directory: its id with `/` and whatever else a name may not have escaped.
+fn directory_name(volume: &VolumeId) -> String {
+    let mut directory = String::new();
+    for byte in volume.0.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => directory.push(char::from(byte)),
+            b'.' if !directory.is_empty() => directory.push('.'),
+            _ => directory.push_str(&format!("%{byte:02x}")),
+        }
+    }
+    // A file name has at most 255 bytes.
+    if directory.len() > 200 { blake3::hash(volume.0.as_bytes()).to_hex().to_string() } else { directory }
+}
+
+fn hosts(entries: &[HostEntry]) -> Vec<Host> {
+    entries.iter().map(|entry| Host { address: entry.address, names: entry.names.clone() }).collect()
+}
+
+#[async_trait]
+impl PodRuntime for ProcessRuntime {
+    async fn create_pod(&self, pod: &PodSandbox) -> Result<IpAddr, RuntimeError> {
+        self.state().pods.insert(pod.id.clone());
+        let request =
+            Request::CreatePod { pod: pod.id.0.clone(), hostname: pod.hostname.clone(), hosts: hosts(&pod.hosts) };
+        match self.link.call(request).await? {
+            (Answer::Address(address), _) => Ok(address),
+            (answer, _) => Err(failed("make a pod", format!("unexpected answer {answer:?}"))),
+        }
+    }
+
+    async fn set_hosts(&self, pod: &PodId, entries: &[HostEntry]) -> Result<(), RuntimeError> {
+        match self.link.call(Request::SetHosts { pod: pod.0.clone(), hosts: hosts(entries) }).await? {
+            (Answer::Absent, _) => Err(not_found("pod", &pod.0)),
+            _ => Ok(()),
+        }
+    }
+
+    async fn remove_pod(&self, pod: &PodId) -> Result<(), RuntimeError> {
+        let containers: Vec<ContainerId> =
+            self.state().containers.keys().filter(|id| id.pod == *pod).cloned().collect();
+        for container in containers {
+            self.remove(&container).await?;
+        }
+        self.link.call(Request::RemovePod { pod: pod.0.clone() }).await?;
+        self.state().pods.remove(pod);
+        self.logs.remove_pod(pod);
+        Ok(())
+    }
+
+    async fn create(&self, spec: &ContainerSpec) -> Result<(), RuntimeError> {
+        let files = self.staging.show(&spec.image.files).await?;
+        let mut state = self.state();
+        if !state.pods.contains(&spec.id.pod) {
+            return Err(not_found("pod", &spec.id.pod.0));
+        }
+        if state.containers.contains_key(&spec.id) {
+            return Err(failed(format!("make the container {}", name(&spec.id)), "it exists already"));
+        }
+        for mount in &spec.mounts {
+            if let MountSource::Volume(volume) = &mount.source
+                && !state.volumes.contains(volume)
+            {
+                return Err(not_found("volume", &volume.0));
+            }
+        }
+        let log = self.logs.begin(&spec.id)?;
+        let phase = watch::Sender::new(Phase::Created);
+        state.containers.insert(spec.id.clone(), Arc::new(Container { spec: spec.clone(), files, log, phase }));
+        Ok(())
+    }
+
+    async fn start(&self, id: &ContainerId) -> Result<(), RuntimeError> {
+        let container = self.container(id)?;
+        let first = container.phase.send_if_modified(|phase| {
+            let first = *phase == Phase::Created;
+            if first {
+                *phase = Phase::Starting;
+            }
+            first
+        });
+        if !first {
+            return Err(failed(format!("start the container {}", name(id)), "it was started before"));
+        }
+        // In a task of its own: the caller may stop waiting, the container must be known all the same.
+        let task = tokio::spawn(start(Arc::clone(&self.link), container));
+        task.await.unwrap_or_else(|error| Err(failed("start a container", error)))
+    }
+
+    async fn wait(&self, id: &ContainerId) -> Result<ContainerExit, RuntimeError> {
+        let mut phase = self.container(id)?.phase.subscribe();
+        let ended = phase.wait_for(|phase| matches!(phase, Phase::Ended(_) | Phase::Removed)).await;
+        match ended.map(|phase| *phase) {
+            Ok(Phase::Ended(exit)) => Ok(exit),
+            _ => Err(not_found("container", name(id))),
+        }
+    }
+
+    async fn exec(&self, id: &ContainerId, exec: &ExecSpec) -> Result<ExecSession, RuntimeError> {
+        let container = self.container(id)?;
+        let token = container.running().ok_or_else(|| not_found("running container", name(id)))?;
+        exec::start(&self.link, token, &name(id), exec).await
+    }
+
+    async fn signal(&self, id: &ContainerId, signal: i32) -> Result<(), RuntimeError> {
+        let absent = || not_found("running container", name(id));
+        let token = self.container(id)?.running().ok_or_else(absent)?;
+        match self.link.call(Request::Signal { token, signal, whole_group: false }).await? {
+            (Answer::Absent, _) => Err(absent()),
+            _ => Ok(()),
+        }
+    }
+
+    async fn logs(&self, id: &ContainerId, options: LogOptions) -> Result<ByteReader, RuntimeError> {
+        let ended = self.container(id).is_ok_and(|container| matches!(*container.phase.borrow(), Phase::Ended(_)));
+        self.logs.read(id, options, ended).await
+    }
+
+    async fn remove(&self, id: &ContainerId) -> Result<(), RuntimeError> {
+        let Ok(container) = self.container(id) else { return Ok(()) };
+        let mut phase = container.phase.subscribe();
+        // The sender lives in `container`.
+        let _ = phase.wait_for(|phase| *phase != Phase::Starting).await;
+        if let Some(token) = container.running() {
+            self.link.call(Request::Signal { token, signal: libc::SIGKILL, whole_group: false }).await?;
+            container.stopped().await;
+        }
+        container.phase.send_if_modified(|phase| {
+            let never_ended = !matches!(phase, Phase::Ended(_));
+            if never_ended {
+                *phase = Phase::Removed;
+            }
+            never_ended
+        });
+        self.state().containers.remove(id);
+        Ok(())
+    }
+
+    async fn create_volume(&self, volume: &VolumeId) -> Result<(), RuntimeError> {
+        self.state().volumes.insert(volume.clone());
+        self.link.call(Request::CreateVolume { directory: directory_name(volume) }).await?;
+        Ok(())
+    }
+
+    async fn remove_volume(&self, volume: &VolumeId) -> Result<(), RuntimeError> {
+        self.link.call(Request::RemoveVolume { directory: directory_name(volume) }).await?;
+        self.state().volumes.remove(volume);
+        Ok(())
+    }
+
+    async fn connect(&self, address: SocketAddr) -> Result<TcpStream, RuntimeError> {
+        let socket = self.socket().await?;
+        socket.connect(address).await.map_err(|error| failed(format!("connect to {address}"), error))
+    }
+
+    async fn inventory(&self) -> Result<Vec<String>, RuntimeError> {
+        let (Answer::Names(names), _) = self.link.call(Request::Inventory).await? else {
+            return Err(failed("list what there is", "unexpected answer"));
+        };
+        let state = self.state();
+        let volumes: BTreeMap<String, &VolumeId> =
+            state.volumes.iter().map(|volume| (format!("volume {}", directory_name(volume)), volume)).collect();
+        let mut all: BTreeSet<String> = names
+            .into_iter()
+            .map(|name| volumes.get(&name).map(|volume| format!("volume {}", volume.0)).unwrap_or(name))
+            .collect();
+        all.extend(state.containers.keys().map(|id| format!("container {}", name(id))));
+        Ok(all.into_iter().collect())
+    }
+}
+
+async fn start(link: Arc<Link>, container: Arc<Container>) -> Result<(), RuntimeError> {
+    let token = link.token();
+    let end = link.expect_end(token);
+    let started = link.call(Request::Start(Box::new(container.launch(token)))).await;
+    let outcome = match started {
+        Ok((Answer::Absent, _)) => Err(not_found("pod", &container.spec.id.pod.0)),
+        Ok((_, descriptors)) => descriptors
+            .into_iter()
+            .next()
+            .ok_or_else(|| failed("start a container", "the sandbox gave no output"))
+            .and_then(|output| container.log.record(output)),
+        Err(fault) => Err(fault.into()),
+    };
+    if let Err(error) = outcome {
+        link.forget_end(token);
+        container.phase.send_replace(Phase::Created);
+        return Err(error);
+    }
+    container.phase.send_replace(Phase::Running(token));
+    tokio::spawn(async move {
+        // Without a fabric nothing runs any more, and it was killed.
+        let exit = end.await.map_or(ContainerExit::Signal(libc::SIGKILL), ContainerExit::from);
+        container.phase.send_replace(Phase::Ended(exit));
+    });
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn volumes_of_different_ids_have_different_directories_inside_their_parent() {
+        let directory = |id: &str| directory_name(&VolumeId(id.to_owned()));
+        assert_eq!(directory("main/taiga/media-data"), "main%2ftaiga%2fmedia-data");
+        assert_ne!(directory("a/b"), directory("a%2fb"));
+        assert!(!directory("..").starts_with('.'));
+        assert!(directory(&"x/".repeat(200)).len() < 255);
+    }
+}
