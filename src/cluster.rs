@@ -12,12 +12,25 @@ use reconcile::{Config, Reconciler, Stop};
 use serve::{Containers, ServeError, Server, ServerConfig};
 use store::Store;
 
+mod apply;
+mod default;
+mod discovery;
 pub mod kind;
 pub mod kubelet;
+mod openapi;
+mod patch;
+mod protobuf;
 pub mod reconcile;
 pub mod refuse;
+mod schema;
+mod selector;
 pub mod serve;
+mod status;
 pub mod store;
+mod strict;
+mod table;
+pub mod tls;
+mod validate;
 
 /// What a cluster is made from.
 pub struct ClusterConfig {

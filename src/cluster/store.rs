@@ -65,6 +65,8 @@ pub struct Event {
     pub event: EventType,
     pub kind: &'static Kind,
     pub object: Arc<Value>,
+    /// The object before the change: by it a watch with a selector tells what comes in and what goes out.
+    pub previous: Option<Arc<Value>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -292,8 +294,8 @@ impl Store {
         object["metadata"]["resourceVersion"] = json!(state.resource_version.to_string());
         let (namespace, name) = names(&object);
         let object = Arc::new(object);
-        state.objects.insert(key(kind, &namespace, &name), (kind, object.clone()));
-        self.tell(state, kind, event, &object);
+        let previous = state.objects.insert(key(kind, &namespace, &name), (kind, object.clone()));
+        self.tell(state, kind, event, &object, previous.map(|(_, object)| object));
         object
     }
 
@@ -301,14 +303,21 @@ impl Store {
         state.resource_version += 1;
         object["metadata"]["resourceVersion"] = json!(state.resource_version.to_string());
         let (namespace, name) = names(&object);
-        state.objects.remove(&key(kind, &namespace, &name));
+        let previous = state.objects.remove(&key(kind, &namespace, &name));
         let object = Arc::new(object);
-        self.tell(state, kind, EventType::Deleted, &object);
+        self.tell(state, kind, EventType::Deleted, &object, previous.map(|(_, object)| object));
         object
     }
 
-    fn tell(&self, state: &mut State, kind: &'static Kind, event: EventType, object: &Arc<Value>) {
-        let event = Event { resource_version: state.resource_version, event, kind, object: object.clone() };
+    fn tell(
+        &self,
+        state: &mut State,
+        kind: &'static Kind,
+        event: EventType,
+        object: &Arc<Value>,
+        previous: Option<Arc<Value>>,
+    ) {
+        let event = Event { resource_version: state.resource_version, event, kind, object: object.clone(), previous };
         state.log.push_back(event.clone());
         if state.log.len() > LOG {
             state.forgotten = state.log.pop_front().map_or(0, |event| event.resource_version);

@@ -1,0 +1,55 @@
+//! Get and list.
+
+use axum::response::Response;
+use http::{HeaderMap, StatusCode};
+use serde_json::Value;
+
+use super::Api;
+use super::answer::{Form, respond};
+use super::call::Parameters;
+use super::route::Target;
+use crate::cluster::selector::Selector;
+use crate::cluster::store::ApiError;
+
+pub fn get(api: &Api, target: &Target, headers: &HeaderMap, parameters: &Parameters) -> Result<Response, ApiError> {
+    let form = Form::of(headers, parameters)?;
+    let object = find(api, target)?;
+    Ok(respond(StatusCode::OK, &form.one(target.kind, &object), &[]))
+}
+
+/// The object that a path names, or 404.
+pub fn find(api: &Api, target: &Target) -> Result<std::sync::Arc<Value>, ApiError> {
+    let name = target.name.as_deref().unwrap_or_default();
+    api.store.get(target.kind, target.namespace(), name).ok_or_else(|| ApiError::not_found(target.kind, name))
+}
+
+pub fn selector(target: &Target, parameters: &Parameters) -> Result<Selector, ApiError> {
+    let text = |name| parameters.get(name).unwrap_or_default();
+    Selector::parse(target.kind, text("labelSelector"), text("fieldSelector"))
+}
+
+/// Lists everything at once: `limit` is an upper bound that a server may exceed, so that there is never a `continue`.
+pub fn list(api: &Api, target: &Target, headers: &HeaderMap, parameters: &Parameters) -> Result<Response, ApiError> {
+    let form = Form::of(headers, parameters)?;
+    let selector = selector(target, parameters)?;
+    if parameters.get("continue").is_some() {
+        return Err(ApiError::gone("the provided continue parameter is too old or was not given by this server"));
+    }
+    let (version, mut objects) = api.store.list(target.kind, target.namespace.as_deref());
+    if let Some(asked) = parameters.number("resourceVersion")? {
+        check_version(asked, version)?;
+    }
+    objects.retain(|object| selector.matches(object));
+    Ok(respond(StatusCode::OK, &form.list(target.kind, version, &objects), &[]))
+}
+
+/// A version that this server has not reached yet cannot be waited for: it belongs to another server's time.
+pub fn check_version(asked: u64, current: u64) -> Result<(), ApiError> {
+    if asked <= current {
+        return Ok(());
+    }
+    let mut error = ApiError::timeout(format!("Too large resource version: {asked}, current: {current}"));
+    error.details = Some(serde_json::json!({"causes": [{"reason": "ResourceVersionTooLarge",
+        "message": "Too large resource version"}], "retryAfterSeconds": 1}));
+    Err(error)
+}

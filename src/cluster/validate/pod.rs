@@ -1,0 +1,225 @@
+//! Specs of pods.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::{Errors, name};
+use crate::cluster::status::FieldError;
+
+fn list<'a>(object: &'a Value, field: &str) -> impl Iterator<Item = (usize, &'a Value)> {
+    object[field].as_array().into_iter().flatten().enumerate()
+}
+
+/// A pod's spec at the path `at`.
+pub fn spec(spec: &Value, at: &str, errors: &mut Errors) {
+    let volumes = volumes(spec, at, errors);
+    if list(spec, "containers").next().is_none() {
+        errors.push(FieldError::required(format!("{at}.containers"), ""));
+    }
+    let mut seen = BTreeSet::new();
+    for field in ["initContainers", "containers"] {
+        for (index, one) in list(spec, field) {
+            let at = format!("{at}.{field}[{index}]");
+            let container_name = one["name"].as_str().unwrap_or_default();
+            required_label(container_name, &format!("{at}.name"), errors);
+            if !container_name.is_empty() && !seen.insert(container_name) {
+                errors.push(FieldError::duplicate(format!("{at}.name"), &one["name"]));
+            }
+            container(one, &at, &volumes, errors);
+        }
+    }
+    one_of(&spec["restartPolicy"], &format!("{at}.restartPolicy"), &["Always", "OnFailure", "Never"], errors);
+    one_of(
+        &spec["dnsPolicy"],
+        &format!("{at}.dnsPolicy"),
+        &["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"],
+        errors,
+    );
+    if spec["terminationGracePeriodSeconds"].as_i64().is_some_and(|seconds| seconds < 0) {
+        let field = format!("{at}.terminationGracePeriodSeconds");
+        errors.push(FieldError::invalid(
+            field,
+            &spec["terminationGracePeriodSeconds"],
+            "must be greater than or equal to 0",
+        ));
+    }
+}
+
+fn required_label(text: &str, field: &str, errors: &mut Errors) {
+    if text.is_empty() {
+        errors.push(FieldError::required(field, ""));
+    } else if let Some(why) = name::label(text) {
+        errors.push(FieldError::invalid(field, &json!(text), &why));
+    }
+}
+
+pub fn one_of(value: &Value, field: &str, supported: &[&str], errors: &mut Errors) {
+    if value.as_str().is_some_and(|text| !supported.contains(&text)) {
+        errors.push(FieldError::unsupported(field, value, supported));
+    }
+}
+
+fn volumes<'a>(spec: &'a Value, at: &str, errors: &mut Errors) -> BTreeSet<&'a str> {
+    let mut names = BTreeSet::new();
+    for (index, volume) in list(spec, "volumes") {
+        let at = format!("{at}.volumes[{index}]");
+        let volume_name = volume["name"].as_str().unwrap_or_default();
+        required_label(volume_name, &format!("{at}.name"), errors);
+        if !volume_name.is_empty() && !names.insert(volume_name) {
+            errors.push(FieldError::duplicate(format!("{at}.name"), &volume["name"]));
+        }
+        let sources: Vec<_> =
+            volume.as_object().into_iter().flatten().map(|(key, _)| key).filter(|key| *key != "name").collect();
+        match sources.as_slice() {
+            [] => errors.push(FieldError::required(&at, "must specify a volume type")),
+            [_] => {}
+            [_, more @ ..] => {
+                for source in more {
+                    errors.push(FieldError::forbidden(
+                        format!("{at}.{source}"),
+                        "may not specify more than 1 volume type",
+                    ));
+                }
+            }
+        }
+        for (source, field) in [("secret", "secretName"), ("persistentVolumeClaim", "claimName"), ("configMap", "name")]
+        {
+            if volume[source].is_object() && volume[source][field].as_str().unwrap_or_default().is_empty() {
+                errors.push(FieldError::required(format!("{at}.{source}.{field}"), ""));
+            }
+        }
+    }
+    names
+}
+
+fn container(container: &Value, at: &str, volumes: &BTreeSet<&str>, errors: &mut Errors) {
+    if container["image"].as_str().unwrap_or_default().trim().is_empty() {
+        errors.push(FieldError::required(format!("{at}.image"), ""));
+    }
+    one_of(
+        &container["imagePullPolicy"],
+        &format!("{at}.imagePullPolicy"),
+        &["Always", "IfNotPresent", "Never"],
+        errors,
+    );
+    ports(container, at, errors);
+    environment(container, at, errors);
+    let mut paths = BTreeSet::new();
+    for (index, mount) in list(container, "volumeMounts") {
+        let at = format!("{at}.volumeMounts[{index}]");
+        match mount["name"].as_str().unwrap_or_default() {
+            "" => errors.push(FieldError::required(format!("{at}.name"), "")),
+            volume if !volumes.contains(volume) => {
+                errors.push(FieldError::not_found(format!("{at}.name"), &mount["name"]))
+            }
+            _ => {}
+        }
+        match mount["mountPath"].as_str().unwrap_or_default() {
+            "" => errors.push(FieldError::required(format!("{at}.mountPath"), "")),
+            path if !paths.insert(path) => {
+                errors.push(FieldError::invalid(format!("{at}.mountPath"), &mount["mountPath"], "must be unique"));
+            }
+            _ => {}
+        }
+    }
+    for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
+        if container[probe].is_object() {
+            check_probe(&container[probe], &format!("{at}.{probe}"), errors);
+        }
+    }
+}
+
+fn ports(container: &Value, at: &str, errors: &mut Errors) {
+    let mut names = BTreeSet::new();
+    for (index, port) in list(container, "ports") {
+        let at = format!("{at}.ports[{index}]");
+        port_number(&port["containerPort"], &format!("{at}.containerPort"), errors);
+        if let Some(port_name) = port["name"].as_str()
+            && !names.insert(port_name)
+        {
+            errors.push(FieldError::duplicate(format!("{at}.name"), &port["name"]));
+        }
+        one_of(&port["protocol"], &format!("{at}.protocol"), &["SCTP", "TCP", "UDP"], errors);
+    }
+}
+
+pub fn port_number(port: &Value, field: &str, errors: &mut Errors) {
+    match port.as_i64().unwrap_or(0) {
+        0 if port.is_null() => errors.push(FieldError::required(field, "")),
+        1..=65_535 => {}
+        _ => errors.push(FieldError::invalid(field, port, "must be between 1 and 65535, inclusive")),
+    }
+}
+
+fn environment(container: &Value, at: &str, errors: &mut Errors) {
+    for (index, variable) in list(container, "env") {
+        let at = format!("{at}.env[{index}]");
+        match variable["name"].as_str().unwrap_or_default() {
+            "" => errors.push(FieldError::required(format!("{at}.name"), "")),
+            variable_name => {
+                if let Some(why) = name::environment(variable_name) {
+                    errors.push(FieldError::invalid(format!("{at}.name"), &variable["name"], &why));
+                }
+            }
+        }
+        let Some(from) = variable["valueFrom"].as_object() else { continue };
+        let why = match from.len() {
+            _ if variable["value"].as_str().is_some_and(|value| !value.is_empty()) => {
+                "may not be specified when `value` is not empty"
+            }
+            0 => "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`",
+            1 => "",
+            _ => "may not have more than one field specified at a time",
+        };
+        if !why.is_empty() {
+            errors.push(FieldError::invalid(format!("{at}.valueFrom"), &json!(""), why));
+        }
+        for source in ["secretKeyRef", "configMapKeyRef"] {
+            if let Some(reference) = from.get(source) {
+                if reference["key"].as_str().unwrap_or_default().is_empty() {
+                    errors.push(FieldError::required(format!("{at}.valueFrom.{source}.key"), ""));
+                }
+                if reference["name"].as_str().unwrap_or_default().is_empty() {
+                    errors.push(FieldError::required(format!("{at}.valueFrom.{source}.name"), ""));
+                }
+            }
+        }
+    }
+}
+
+fn check_probe(probe: &Value, at: &str, errors: &mut Errors) {
+    let handlers =
+        ["exec", "httpGet", "tcpSocket", "grpc"].iter().filter(|handler| probe[**handler].is_object()).count();
+    match handlers {
+        0 => errors.push(FieldError::required(at, "must specify a handler type")),
+        1 => {}
+        _ => errors.push(FieldError::forbidden(at, "may not specify more than 1 handler type")),
+    }
+    let is_liveness = !at.ends_with("readinessProbe");
+    if is_liveness && probe["successThreshold"].as_i64().is_some_and(|threshold| threshold != 1) {
+        errors.push(FieldError::invalid(format!("{at}.successThreshold"), &probe["successThreshold"], "must be 1"));
+    }
+}
+
+/// Of a pod's spec only images and the time to live may change.
+pub fn update(current: &Value, object: &Value, errors: &mut Errors) {
+    let comparable = |pod: &Value| {
+        let mut spec = pod["spec"].clone();
+        for field in ["containers", "initContainers"] {
+            spec[field].as_array_mut().into_iter().flatten().for_each(|container| container["image"] = Value::Null);
+        }
+        for field in ["activeDeadlineSeconds", "terminationGracePeriodSeconds", "tolerations", "nodeName"] {
+            spec[field] = Value::Null;
+        }
+        spec
+    };
+    if comparable(current) != comparable(object) {
+        errors.push(FieldError::forbidden(
+            "spec",
+            "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,\
+             `spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),\
+             `spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)",
+        ));
+    }
+}
