@@ -10,8 +10,7 @@ use crate::doctor::{Requirements, Tools};
 use crate::outcome::{DrillOutcome, ErratumOutcome};
 use crate::plan::{AsWritten, DrillPlan, Plan};
 use crate::runbook::Runbook;
-use crate::scenario::discover::Scenarios;
-use crate::scenario::{EnvironmentName, Scenario};
+use crate::scenario::{EnvironmentName, Scenario, Scenarios};
 use crate::system::System;
 use crate::system::image::{Binding, Images, LocalImage};
 
@@ -80,7 +79,8 @@ fn images(scenario: &Scenario, system: &System) -> Result<BTreeMap<String, Local
         (reference.clone(), binding)
     });
     let images = Images::new(bindings.collect()).resolve(&system.images()).map_err(words)?;
-    let refusals = crate::cluster::refuse::refusals(system.objects());
+    let objects: Vec<_> = system.objects().iter().map(|object| object.value.clone()).collect();
+    let refusals = crate::cluster::refuse::refusals(&objects);
     match refusals.is_empty() {
         true => Ok(images),
         false => Err(refusals),

@@ -14,8 +14,7 @@ use crate::exit_code::ExitCode;
 use crate::journal;
 use crate::machine;
 use crate::plan::AsWritten;
-use crate::scenario::Problems;
-use crate::scenario::discover::Scenarios;
+use crate::scenario::{Problems, Scenarios};
 
 /// Something that kept redrill from finding out.
 pub fn unverified(error: &dyn std::error::Error) -> ExitCode {

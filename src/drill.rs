@@ -194,7 +194,7 @@ async fn loss(
     credentials: &mut Credentials<'_>,
 ) -> Result<(), Halt> {
     seed::stop_ledger(stage, evidence).await?;
-    crate::loss::strike(&stage.kubernetes, &assignment.scenario.loss, assignment.system.values()).await?;
+    crate::loss::strike(&stage.kubernetes, &assignment.scenario.loss, assignment.system).await?;
     loss_proof::run(assignment, stage, record, evidence).await?;
     check_credentials(Checkpoint::Lost, stage, record, credentials).await;
     stage.lost_at = Some(Instant::now());

@@ -156,6 +156,19 @@ pub struct Run {
     pub state: State,
 }
 
+/// A line of `redrill list`.
+impl std::fmt::Display for Run {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let in_phase = |phase: &Option<Phase>| phase.map_or_else(String::new, |phase| format!(" in {phase}"));
+        write!(f, "{}  ", self.name)?;
+        match &self.state {
+            State::Live { phase } => write!(f, "running{}", in_phase(phase)),
+            State::Killed { phase } => write!(f, "killed{}, `redrill gc` writes its reports", in_phase(phase)),
+            State::Finished { verdict, exit_code } => write!(f, "{verdict}  exit {exit_code}"),
+        }
+    }
+}
+
 /// Every run in `reports/`, oldest first. A directory without a journal is none of ours and left out.
 ///
 /// # Errors

@@ -5,7 +5,9 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::kubernetes::{self, Kubernetes, KubernetesError, wait_for};
+use crate::cluster::kind::CLAIM;
 use crate::scenario::{Loss, ObjectName};
+use crate::system::System;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -13,7 +15,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 ///
 /// Returns once the new claims are there; what runs on them follows in its own time. Errs when the cluster does not
 /// do as it is told.
-pub async fn strike(kubernetes: &Kubernetes, loss: &Loss, manifests: &[Value]) -> Result<(), KubernetesError> {
+pub async fn strike(kubernetes: &Kubernetes, loss: &Loss, system: &System) -> Result<(), KubernetesError> {
     let mut gone = Vec::new();
     for claim in &loss.claims {
         let uid = uid_of(kubernetes, claim).await?;
@@ -29,8 +31,8 @@ pub async fn strike(kubernetes: &Kubernetes, loss: &Loss, manifests: &[Value]) -
         wait_gone(kubernetes, claim, uid.as_deref()).await?;
     }
     for claim in &loss.claims {
-        if let Some(manifest) = manifests.iter().find(|object| is_claim(object, claim)) {
-            kubernetes.create(manifest).await?;
+        if let Some(manifest) = system.object(&CLAIM, &claim.namespace, &claim.name) {
+            kubernetes.create(&manifest.value).await?;
         }
     }
     Ok(())
@@ -55,12 +57,6 @@ async fn wait_gone(kubernetes: &Kubernetes, claim: &ObjectName, uid: Option<&str
 fn mounts(pod: &Value, claim: &str) -> bool {
     let volumes = pod["spec"]["volumes"].as_array().into_iter().flatten();
     volumes.into_iter().any(|volume| volume["persistentVolumeClaim"]["claimName"] == claim)
-}
-
-fn is_claim(object: &Value, claim: &ObjectName) -> bool {
-    object["kind"] == "PersistentVolumeClaim"
-        && object["metadata"]["name"] == *claim.name
-        && object["metadata"]["namespace"] == *claim.namespace
 }
 
 #[cfg(test)]

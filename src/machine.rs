@@ -5,7 +5,11 @@ use crate::doctor::{self, Finding, Requirements};
 
 /// Looks for everything in `requirements`; with `install`, gets what is missing and looks again.
 pub async fn examine(requirements: &Requirements, install: bool) -> Result<Vec<Finding>, doctor::Error> {
-    let look = || doctor::examine(requirements, || crate::sandbox::probe().map_err(|error| error.to_string()));
+    let namespaces = || {
+        let program = std::env::current_exe().map_err(|error| error.to_string())?;
+        crate::sandbox::probe(&program).map_err(|error| crate::error::chain(&error))
+    };
+    let look = || doctor::examine(requirements, namespaces);
     let findings = look().await?;
     if !install || !findings.iter().any(Finding::is_missing) {
         return Ok(findings);

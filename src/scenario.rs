@@ -16,6 +16,7 @@ pub mod yaml;
 
 pub use discover::Scenarios;
 pub use problem::{Problem, Problems};
+pub use value::parse_size;
 
 use crate::outcome::{Acceptance, Expectation, HumanTime, ObjectiveKind, ProgramLabel, SourceRef};
 
@@ -128,6 +129,8 @@ pub struct Database {
     pub database: ValueFrom,
     pub user: ValueFrom,
     pub password: ValueFrom,
+    /// Tables (`schema.name`) that applications write all the time: no fingerprint can hold their rows.
+    pub live_tables: Vec<String>,
     /// A role beside the owner, made by the seed, with grants of its own.
     pub second_role: Option<SecondRole>,
     pub source: SourceRef,

@@ -7,8 +7,7 @@ use crate::drill::record::Halt;
 use crate::drill::stage::Stage;
 use crate::error::chain;
 use crate::kubernetes::{self, TypeName};
-use crate::plan::slot::Filled;
-use crate::plan::{PlannedStep, Slot};
+use crate::plan::{Filled, PlannedStep, Slot};
 use crate::redact::Secret;
 use crate::scenario::{SlotSource, StepRef};
 

@@ -14,8 +14,7 @@ use crate::drill::station;
 use crate::error::chain;
 use crate::kubernetes::{ExecRequest, Terminal as Wanted};
 use crate::outcome::StepResult;
-use crate::plan::slot::Filled;
-use crate::plan::{Action, PlannedStep};
+use crate::plan::{Action, Filled, PlannedStep};
 use crate::scenario::StepRef;
 use crate::session::{
     Deadlines, HiddenFailure, OutputSink, Session, SessionConfig, StatementStatus, StepRun, StepStatus, StepText,

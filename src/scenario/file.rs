@@ -200,6 +200,7 @@ impl<'r> ScenarioReader<'r> {
         let database = fields.required("database", |node| r.value_from(node));
         let user = fields.required("user", |node| r.value_from(node));
         let password = fields.required("password", |node| r.secret_from(node));
+        let live_tables = fields.or_default("live-tables", |node| r.list(node, |node| r.text(node)));
         let second_role = fields.optional("second-role", |node| self.second_role(node));
         fields.close();
         Some(Database {
@@ -209,6 +210,7 @@ impl<'r> ScenarioReader<'r> {
             database: database?,
             user: user?,
             password: password?,
+            live_tables: live_tables?,
             second_role: second_role?,
             source: r.source(node.line),
         })
