@@ -115,11 +115,11 @@ mod tests {
         }
 
         #[test]
-        fn a_flipped_bit_is_seen(rows in rows(), row in any::<prop::sample::Index>(), at in any::<prop::sample::Index>(), bit in 0..8) {
+        fn a_flipped_bit_is_seen(rows in rows(), row in any::<prop::sample::Index>(), at in any::<prop::sample::Index>(), bit in 0u32..8) {
             let mut changed = rows.clone();
             let row = row.get_mut(&mut changed);
             prop_assume!(!row.is_empty());
-            *at.get_mut(row) ^= 1 << bit;
+            *at.get_mut(row) ^= 1u8 << bit;
             prop_assert_ne!(sum(&rows), sum(&changed));
         }
     }
