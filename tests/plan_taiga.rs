@@ -150,6 +150,21 @@ fn a_flag_that_changes_on_the_page_is_the_flag_that_runs() {
 }
 
 #[test]
+fn a_plan_in_lines_names_each_steps_line_label_and_erratum() {
+    let checked = checked(AsWritten::No);
+    let page = taiga().runbook;
+    let shown = checked.plan.to_string().replace(&page.display().to_string(), "runbook.md");
+    let lines: Vec<&str> = shown.lines().collect();
+    assert_eq!(lines[0], "taiga/manual");
+    assert_eq!(
+        lines[4],
+        "  backup    runbook.md:17 corrected  kubectl -n taiga exec -it deploy/backup-restore -- backup.bb  [taiga-exec-deploy]"
+    );
+    let erratum = "  erratum taiga-exec-deploy runbook.md:17: `exec -it backup-restore --` -> `exec -it deploy/backup-restore --`";
+    assert!(lines.contains(&erratum), "{shown}");
+}
+
+#[test]
 fn planning_twice_gives_the_same_plan() {
     assert_eq!(checked(AsWritten::No), checked(AsWritten::No));
 }
