@@ -69,7 +69,7 @@ impl System {
                     let (documents, found) = yaml::documents(&file, &text);
                     problems.extend(found);
                     for document in &documents {
-                        system.add(&file, document, &scenario.system.namespace, &mut problems);
+                        system.add(&file, document, &mut problems);
                     }
                 }
                 Err(error) => problems.push(Problem::of_file(&file, format!("cannot be read: {error}"))),
@@ -78,13 +78,13 @@ impl System {
         problems.or(Some(system))
     }
 
-    fn add(&mut self, file: &Path, document: &Node, namespace: &str, problems: &mut Problems) {
+    fn add(&mut self, file: &Path, document: &Node, problems: &mut Problems) {
         let at = |node: &Node| SourceRef { file: file.display().to_string(), line: node.line };
         let word = |node: Option<&Node>| node.and_then(Node::text).unwrap_or_default().to_owned();
         let (version, kind) = (word(document.get("apiVersion")), word(document.get("kind")));
         if kind == "List" {
             for item in document.get("items").map(Node::items).unwrap_or_default() {
-                self.add(file, item, namespace, problems);
+                self.add(file, item, problems);
             }
             return;
         }
@@ -97,7 +97,7 @@ impl System {
         }
         let metadata = document.get("metadata");
         let own = word(metadata.and_then(|metadata| metadata.get("namespace")));
-        let namespace = if own.is_empty() { namespace.to_owned() } else { own };
+        let namespace = if own.is_empty() { "default".to_owned() } else { own };
         let name = word(metadata.and_then(|metadata| metadata.get("name")));
         let object = ObjectName { namespace, name };
         let keys = |sections: &[&str]| -> BTreeSet<String> {
@@ -200,7 +200,29 @@ pub fn problems(scenario: &Scenario, system: &System) -> Problems {
         }
     }
     problems.extend(image_problems(scenario, system));
+    problems.extend(idle_waivers(scenario, system));
     problems
+}
+
+/// Waivers of what is not there any more.
+fn idle_waivers(scenario: &Scenario, system: &System) -> Vec<Problem> {
+    let declared = |what: &str, name: &str, there: Vec<&str>, source: &SourceRef| match there.contains(&name) {
+        true => None,
+        false => Some(Problem::new(source, format!("no {what} `{name}` is declared{}", suggestion(name, there)))),
+    };
+    let idle = scenario.waivers.iter().filter_map(|waiver| match &waiver.what {
+        Waived::Step(_) => None,
+        Waived::Secret(name) => missing("Secret", name, system.secrets.keys(), &waiver.source),
+        Waived::Claim(name) => missing("PersistentVolumeClaim", name, system.claims.keys(), &waiver.source),
+        Waived::Database(name) => {
+            declared("database", name, scenario.databases.keys().map(String::as_str).collect(), &waiver.source)
+        }
+        Waived::Bucket(name) => {
+            let buckets = scenario.stores.values().map(|store| store.bucket.as_str()).collect();
+            declared("bucket", name, buckets, &waiver.source)
+        }
+    });
+    idle.map(|problem| Problem { message: format!("waiver: {}", problem.message), ..problem }).collect()
 }
 
 fn image_problems(scenario: &Scenario, system: &System) -> Vec<Problem> {

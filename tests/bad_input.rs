@@ -1,0 +1,420 @@
+//! What a person gets for a wrong file: every problem of it at once, each with its line and the way out.
+
+use std::path::{Path, PathBuf};
+
+use proptest::prelude::*;
+use redrill::check::Checked;
+use redrill::plan::AsWritten;
+use redrill::scenario::{Problems, Scenario, Scenarios};
+
+const PAGE: &str = "\
+# Save
+
+1. `kubectl -n shop exec -it db-0 -- save`
+
+# Bring back
+
+1. `kubectl -n shop exec -it db-0 -- load BACKUP_NAME`
+2. Set it:
+   ```
+   kind: Secret
+   data:
+     password: new
+   ```
+";
+
+const SCENARIO: &str = "\
+name: shop
+runbook: page.md
+system:
+  manifests: [system]
+  namespace: shop
+images:
+  shop:1: { folder: image, program: rewritten }
+databases:
+  shop:
+    kind: postgres
+    host: db.shop
+    port: 5432
+    database: shop
+    user: { secret: shop/db, key: user }
+    password: { secret: shop/db, key: password }
+seed: { databases: [shop], size: small }
+ledger: { database: shop }
+loss: { claims: [shop/data] }
+drills:
+  all:
+    backup: [{ procedure: Save }]
+    restore: [{ procedure: Bring back }]
+bindings:
+  - step: { procedure: Bring back, item: 2 }
+    run: kubectl -n shop patch secret db --type merge --patch-file {fragment}
+    human: { time: 1m, source: measured with a colleague }
+    slots:
+      - { place: new, after: 'password: ', from: { generated: password } }
+slots:
+  - { place: BACKUP_NAME, from: latest }
+objectives:
+  rto: { promise: 30m, representative: [kube] }
+accept:
+  - { verdict: CORRECTED, reason: the page is being corrected, owner: ops, until: 2026-12-31 }
+";
+
+const SYSTEM: &str = "\
+apiVersion: v1
+kind: Secret
+metadata: { name: db, namespace: shop }
+stringData: { user: shop, password: x }
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: { name: data, namespace: shop }
+spec: {}
+---
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: { name: db, namespace: shop }
+spec:
+  template:
+    spec:
+      containers:
+      - name: db
+        image: shop:1
+        env:
+        - name: PASSWORD
+          valueFrom: { secretKeyRef: { name: db, key: password } }
+      volumes:
+      - name: data
+        persistentVolumeClaim: { claimName: data }
+";
+
+/// A folder of scenarios with one, `shop`, that is right until a test changes it.
+struct Shop(tempfile::TempDir);
+
+impl Shop {
+    fn new() -> Self {
+        let shop = Self(tempfile::tempdir().unwrap());
+        std::fs::create_dir_all(shop.folder().join("system")).unwrap();
+        std::fs::create_dir_all(shop.folder().join("image")).unwrap();
+        shop.write("scenario.yaml", SCENARIO);
+        shop.write("page.md", PAGE);
+        shop.write("system/all.yaml", SYSTEM);
+        shop
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.0.path().join("shop")
+    }
+
+    fn write(&self, file: &str, text: &str) {
+        std::fs::write(self.folder().join(file), text).unwrap();
+    }
+
+    /// With `old` in the file replaced by `new`; `old` has to be there once.
+    fn with(self, file: &str, old: &str, new: &str) -> Self {
+        let text = std::fs::read_to_string(self.folder().join(file)).unwrap();
+        assert_eq!(text.matches(old).count(), 1, "{old:?} in {file}");
+        self.write(file, &text.replace(old, new));
+        self
+    }
+
+    fn read(&self) -> Result<Scenario, Problems> {
+        Scenario::read(&self.folder().join("scenario.yaml"), jiff::civil::date(2026, 11, 20))
+    }
+
+    fn check(&self) -> Result<Checked, Problems> {
+        self.read().and_then(|scenario| Checked::of(&scenario, AsWritten::No))
+    }
+
+    /// The problems, one per line, with the folder taken out.
+    fn problems(&self) -> Vec<String> {
+        let problems = self.check().expect_err("it is wrong on purpose");
+        let folder = format!("{}/", self.folder().display());
+        problems.iter().map(|problem| problem.to_string().replace(&folder, "")).collect()
+    }
+}
+
+#[test]
+fn the_scenario_that_the_others_are_made_from_is_right() {
+    let checked = Shop::new().check().unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(checked.plan.uncovered, []);
+    assert_eq!(checked.plan.drills[0].restore.len(), 2);
+}
+
+#[test]
+fn an_unknown_field_is_named_with_the_one_that_was_meant() {
+    let shop = Shop::new().with("scenario.yaml", "objectives:", "objectve:");
+    let problems = shop.problems();
+    assert_eq!(problems, ["scenario.yaml:31: unknown field `objectve` (did you mean `objectives`?)"]);
+}
+
+#[test]
+fn all_problems_of_a_file_are_said_at_once_in_its_order() {
+    let shop = Shop::new()
+        .with("scenario.yaml", "runbook: page.md", "runbook: pages.md")
+        .with("scenario.yaml", "port: 5432", "port: many")
+        .with("scenario.yaml", "kind: postgres", "kind: postgresql")
+        .with("scenario.yaml", "ledger: { database: shop }", "ledger: { database: shp }")
+        .with("scenario.yaml", "{ time: 1m,", "{ tiem: 1m,");
+    let problems = shop.problems();
+    assert_eq!(
+        problems,
+        [
+            "scenario.yaml:2: runbook `pages.md` is not there: looked for pages.md",
+            "scenario.yaml:10: unknown `postgresql` (did you mean `postgres`?)",
+            "scenario.yaml:12: a whole number is needed here, this is `many`",
+            "scenario.yaml:17: no database `shp` is declared in this file (did you mean `shop`?)",
+            "scenario.yaml:26: `time` is missing here",
+            "scenario.yaml:26: unknown field `tiem` (did you mean `time`?)",
+        ]
+    );
+}
+
+#[test]
+fn a_wrong_type_is_said_as_what_is_needed_and_what_is_there() {
+    let shop = Shop::new()
+        .with("scenario.yaml", "name: shop\n", "name: 7\n")
+        .with("scenario.yaml", "manifests: [system]", "manifests: system")
+        .with("scenario.yaml", "seed: { databases: [shop], size: small }", "seed: [shop]");
+    let problems = shop.problems();
+    assert_eq!(
+        problems,
+        [
+            "scenario.yaml:1: text is needed here, `7` is not: put it in quotes if it is meant",
+            "scenario.yaml:4: a list is needed here, this is a single value",
+            "scenario.yaml:16: a mapping is needed here, this is a list",
+        ]
+    );
+}
+
+#[test]
+fn a_scenario_that_is_not_there_is_said_by_its_path() {
+    let shop = Shop::new();
+    std::fs::remove_file(shop.folder().join("scenario.yaml")).unwrap();
+    let problems = shop.problems();
+    assert!(problems[0].starts_with("scenario.yaml: cannot be read: No such file"), "{problems:?}");
+}
+
+#[test]
+fn a_slot_without_a_source_is_a_problem_of_the_step_that_has_it() {
+    let shop = Shop::new().with("scenario.yaml", "  - { place: BACKUP_NAME, from: latest }\n", "  []\n");
+    let problems = shop.problems();
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(problems[0].starts_with("page.md:7: slot `BACKUP_NAME`"), "{problems:?}");
+    assert!(problems[0].contains("add `slots: [{place: BACKUP_NAME, from: ..}]` to scenario.yaml"), "{problems:?}");
+
+    let shop = Shop::new().with("scenario.yaml", "{ place: BACKUP_NAME, from: latest }", "{ place: BACKUP_NAME }");
+    let problems = shop.problems();
+    assert!(problems[0].starts_with("scenario.yaml:30: slot `BACKUP_NAME` has no source: say `from:`"), "{problems:?}");
+}
+
+#[test]
+fn a_slot_that_no_step_has_any_more_is_drift() {
+    let shop = Shop::new().with("page.md", " BACKUP_NAME", "").with("page.md", "password: new", "password: other");
+    let problems = shop.problems();
+    assert_eq!(
+        problems,
+        [
+            "scenario.yaml:28: slot `password: new` is in no step any more: take it out or bring it up to date",
+            "scenario.yaml:30: slot `BACKUP_NAME` is in no step any more: take it out or bring it up to date",
+        ]
+    );
+}
+
+#[test]
+fn bindings_errata_and_waivers_for_steps_that_are_gone_are_drift() {
+    let shop = Shop::new().with("scenario.yaml", "item: 2 }", "item: 3 }").with(
+        "scenario.yaml",
+        "objectives:",
+        "errata:
+  - id: load
+    reason: r
+    answer: a
+    versions: v
+    edits: [{ step: { procedure: Bring back, item: 1, text: restore-all }, replace: load }]
+waivers:
+  - { step: { procedure: Bring bak }, reason: r }
+  - { secret: shop/gone, reason: r }
+objectives:",
+    );
+    let problems = shop.problems();
+    assert_eq!(
+        problems,
+        [
+            "scenario.yaml:24: binding: `Bring back` (page.md:5) has no step in an item 3",
+            "scenario.yaml:36: erratum `load`: the page no longer says `restore-all` in `Bring back`: page.md:7 says \
+             `kubectl -n shop exec -it db-0 -- load BACKUP_NAME`: take this entry out or bring it up to date",
+            "scenario.yaml:38: waiver: page.md has no procedure `Bring bak` (did you mean `Bring back`?)",
+            "scenario.yaml:39: waiver: no Secret `shop/gone` is in the manifests (there are: shop/db)",
+        ]
+    );
+}
+
+#[test]
+fn an_unknown_kind_is_refused_where_it_stands() {
+    let shop = Shop::new().with("system/all.yaml", "kind: StatefulSet", "kind: StatfulSet");
+    assert_eq!(
+        shop.problems(),
+        ["system/all.yaml:12: unknown kind `apps/v1 StatfulSet` (did you mean `StatefulSet`?)"]
+    );
+}
+
+#[test]
+fn keys_claims_and_images_that_nothing_has_are_found_in_both_files() {
+    let shop = Shop::new()
+        .with("scenario.yaml", "key: password }\nseed", "key: pasword }\nseed")
+        .with("scenario.yaml", "claims: [shop/data]", "claims: [shop/date]")
+        .with("scenario.yaml", "shop:1:", "shop:2:")
+        .with("system/all.yaml", "key: password", "key: pass")
+        .with("system/all.yaml", "claimName: data", "claimName: other");
+    let problems = shop.problems();
+    assert_eq!(
+        problems,
+        [
+            "scenario.yaml:7: image `shop:2` is in no manifest (did you mean `shop:1`?)",
+            "scenario.yaml:15: Secret `shop/db` (system/all.yaml:1) has no key `pasword` (did you mean `password`?)",
+            "scenario.yaml:18: no PersistentVolumeClaim `shop/date` is in the manifests (did you mean `shop/data`?)",
+            "system/all.yaml:19: image `shop:1` has no folder: name it under `images:` in scenario.yaml (did you mean `shop:2`?)",
+            "system/all.yaml:22: Secret `shop/db` (system/all.yaml:1) has no key `pass` (there are: password, user)",
+            "system/all.yaml:25: no PersistentVolumeClaim `shop/other` is in the manifests (there are: shop/data)",
+        ]
+    );
+}
+
+#[test]
+fn an_objective_in_a_strange_unit_is_refused_with_the_units_there_are() {
+    let shop = Shop::new().with("scenario.yaml", "promise: 30m", "promise: 2fortnights");
+    assert_eq!(
+        shop.problems(),
+        ["scenario.yaml:32: strange unit `fortnights` in `2fortnights`: write it as 90s, 15m, 24h or 1h30m"]
+    );
+    let shop = Shop::new().with("scenario.yaml", "promise: 30m", "promise: 30");
+    assert_eq!(shop.problems(), ["scenario.yaml:32: `30` has no unit: write it as 90s, 15m, 24h or 1h30m"]);
+}
+
+#[test]
+fn an_acceptance_holds_through_its_last_day_and_is_a_problem_after() {
+    Shop::new().with("scenario.yaml", "until: 2026-12-31", "until: 2026-11-20").check().unwrap();
+    let shop = Shop::new().with("scenario.yaml", "until: 2026-12-31", "until: 2026-11-19");
+    assert_eq!(
+        shop.problems(),
+        [
+            "scenario.yaml:34: accepted until 2026-11-19, and today is 2026-11-20: correct the page, or set a new last day"
+        ]
+    );
+}
+
+#[test]
+fn a_password_in_the_file_is_refused_without_being_repeated() {
+    let shop = Shop::new().with("scenario.yaml", "password: { secret: shop/db, key: password }", "password: hunter2");
+    let problems = shop.problems();
+    assert!(problems[0].starts_with("scenario.yaml:15: a password does not belong into this file"), "{problems:?}");
+    assert!(!problems[0].contains("hunter2"));
+}
+
+#[test]
+fn what_no_drill_runs_and_nothing_covers_is_noted_until_it_is_waived() {
+    let shop = Shop::new();
+    let page = format!("{PAGE}\n# Clean up\n\n1. `kubectl -n shop delete job old`\n2. Tell the others\n");
+    shop.write("page.md", &page);
+    let secret = "---\napiVersion: v1\nkind: Secret\nmetadata: { name: licence, namespace: shop }\n";
+    shop.write("system/all.yaml", &format!("{SYSTEM}{secret}"));
+    let notes = |shop: &Shop| {
+        let plan = shop.check().unwrap_or_else(|problems| panic!("{problems}")).plan;
+        let what = |notes: &[redrill::outcome::Note]| notes.iter().map(|note| note.what.clone()).collect::<Vec<_>>();
+        (what(&plan.uncovered), what(&plan.waived))
+    };
+    let all = ["Clean up: kubectl -n shop delete job old", "Clean up: Tell the others", "Secret shop/licence"];
+    assert_eq!(notes(&shop), (all.map(String::from).to_vec(), vec![]));
+
+    let waivers = "waivers:
+  - { step: { procedure: Clean up }, reason: not part of coming back }
+  - { secret: shop/licence, reason: the vendor sends it again }
+objectives:";
+    let shop = shop.with("scenario.yaml", "objectives:", waivers);
+    assert_eq!(notes(&shop), (vec![], all.map(String::from).to_vec()));
+}
+
+#[test]
+fn a_fragment_that_nothing_is_bound_to_is_uncovered() {
+    let shop = Shop::new();
+    let text = std::fs::read_to_string(shop.folder().join("scenario.yaml")).unwrap();
+    let (before, rest) = text.split_once("bindings:").unwrap();
+    let (_, after) = rest.split_once("slots:\n  - { place: BACKUP").unwrap();
+    shop.write("scenario.yaml", &format!("{before}slots:\n  - {{ place: BACKUP{after}"));
+    let plan = shop.check().unwrap_or_else(|problems| panic!("{problems}")).plan;
+    assert_eq!(plan.uncovered.len(), 1);
+    assert_eq!(plan.uncovered[0].source.as_ref().unwrap().line, 10);
+    assert!(plan.uncovered[0].why.contains("add a binding or a waiver"), "{:?}", plan.uncovered);
+}
+
+#[test]
+fn two_scenarios_of_one_name_are_named_with_both_places() {
+    let shop = Shop::new();
+    let other = shop.0.path().join("store");
+    copy(&shop.folder(), &other);
+    let problems = Scenarios::discover(shop.0.path(), jiff::civil::date(2026, 11, 20)).unwrap_err().to_string();
+    let root = shop.0.path().display();
+    let expected = format!(
+        "{root}/store/scenario.yaml:1: a second scenario `shop`, the first is in {root}/shop/scenario.yaml:1: give it a \
+         name of its own"
+    );
+    assert_eq!(problems, expected);
+}
+
+#[test]
+fn an_empty_selection_is_a_problem() {
+    let shop = Shop::new();
+    let today = jiff::civil::date(2026, 11, 20);
+    let scenarios = Scenarios::discover(shop.0.path(), today).unwrap();
+    assert_eq!(scenarios.select(&[]).unwrap().len(), 1);
+    let unknown = scenarios.select(&["shp".to_owned()]).unwrap_err().to_string();
+    assert!(unknown.ends_with(": no scenario `shp` here (did you mean `shop`?)"), "{unknown}");
+    let unknown = scenarios.scenarios["shop"].select_drills(&["every".to_owned()]).unwrap_err().to_string();
+    assert!(unknown.ends_with("no drill `every` in scenario `shop` (there are: all)"), "{unknown}");
+
+    let empty = tempfile::tempdir().unwrap();
+    let nothing = Scenarios::discover(empty.path(), today).unwrap();
+    assert!(nothing.select(&[]).unwrap_err().to_string().contains("no scenario here"));
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// A line lost, doubled, cut short or replaced by rubbish: a scenario or problems, never a panic.
+    #[test]
+    fn a_damaged_file_is_read_or_refused_with_lines(line in 0usize..40, damage in 0u8..4, at in 0usize..30, rubbish in "[ a-z:{}\\[\\]'\"#&*!|>-]{0,12}") {
+        let mut lines: Vec<String> = SCENARIO.lines().map(str::to_owned).collect();
+        let line = line % lines.len();
+        match damage {
+            0 => drop(lines.remove(line)),
+            1 => lines.insert(line, lines[line].clone()),
+            2 => lines[line] = lines[line].chars().take(at).collect(),
+            _ => {
+                let at = at.min(lines[line].len());
+                lines[line].insert_str(at, &rubbish);
+            }
+        }
+        let shop = Shop::new();
+        shop.write("scenario.yaml", &lines.join("\n"));
+        if let Err(problems) = shop.check() {
+            prop_assert!(problems.iter().count() > 0);
+            for problem in problems.iter() {
+                prop_assert!(!problem.message.is_empty() && problem.source.line <= lines.len() + 30, "{}", problem);
+            }
+        }
+        prop_assert_eq!(shop.check().is_ok(), shop.check().is_ok());
+    }
+}
