@@ -4,10 +4,22 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub mod copy;
+pub mod difference;
+pub mod rows;
+pub mod sketch;
+pub mod tree;
+
+pub use difference::{Change, Difference, RowDifference};
+use sketch::Sketch;
+
 /// Items by name (`table public.users`, `sequence public.users_id_seq`, `role taiga`, `file user/a.png`).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fingerprint {
     pub items: BTreeMap<String, Item>,
+    /// For items that have rows: which rows differ, as long as they are few. By the item's name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sketches: BTreeMap<String, Sketch>,
 }
 
 /// One thing: how many rows (1 where it has none) and a digest, in hex, that two things share only if equal.
@@ -15,4 +27,40 @@ pub struct Fingerprint {
 pub struct Item {
     pub count: u64,
     pub digest: String,
+    /// Where it is short, what was digested: so that a difference can say `last_value 120, now 100`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shown: Option<String>,
+}
+
+/// Longer definitions are digested and not kept.
+const SHOWN_LIMIT: usize = 160;
+
+impl Item {
+    /// An item that is fully said by a text: a definition, a setting, a list of privileges.
+    pub fn of_text(count: u64, text: &str) -> Self {
+        let shown = (text.len() <= SHOWN_LIMIT && !text.is_empty()).then(|| text.to_owned());
+        Self { count, digest: blake3::hash(text.as_bytes()).to_hex().to_string(), shown }
+    }
+}
+
+impl Fingerprint {
+    /// What differs when `self` is how it was and `after` how it is now, in the order of the items' names.
+    pub fn differences(&self, after: &Self) -> Vec<Difference> {
+        difference::between(self, after)
+    }
+
+    /// How many items of each kind there are: `12 tables, 3 sequences, 4 roles`. For reports.
+    pub fn summary(&self) -> String {
+        let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
+        for name in self.items.keys() {
+            *kinds.entry(name.split(' ').next().unwrap_or(name)).or_default() += 1;
+        }
+        let counted = kinds.iter().map(|(kind, count)| format!("{count} {kind}"));
+        counted.collect::<Vec<_>>().join(", ")
+    }
+
+    /// How many rows (1 for what has none) the items whose name starts with `kind` have together.
+    pub fn rows(&self, kind: &str) -> u64 {
+        self.items.iter().filter(|(name, _)| name.starts_with(kind)).map(|(_, item)| item.count).sum()
+    }
 }

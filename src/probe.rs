@@ -11,6 +11,18 @@ use serde::{Deserialize, Serialize};
 use crate::outcome::{Expectation, Observation};
 use crate::redact::Secret;
 
+pub mod client;
+mod error;
+pub mod files;
+pub mod isolation;
+pub mod ledger;
+pub mod login;
+pub mod serve;
+
+pub use error::Error;
+pub(crate) use error::chain as error_chain;
+pub use serve::{main, serve};
+
 /// How to reach a PostgreSQL database, as one principal.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PostgresTarget {
@@ -65,11 +77,20 @@ pub enum Request {
     PrepareLedger {
         target: PostgresTarget,
     },
-    /// Commits rows 1..k one by one, answering `Reply::Committed` for each, until stdin ends or `Stop` arrives.
+    /// Gives a role of the database a (new) password, as a verifier: the server's log never holds the password.
+    SetPassword {
+        target: PostgresTarget,
+        role: String,
+        password: Secret,
+    },
+    /// Commits rows 1..k one by one, answering `Reply::Committed` for each, until stdin ends or `Stop` arrives;
+    /// then `Reply::Done`, or `Reply::Error` when the database ended it.
     Ledger {
         target: PostgresTarget,
         pause_micros: u64,
     },
+    /// Ends a running ledger. Answered once with `Reply::Done`, whether one is running or not.
+    Stop,
     /// What the ledger holds now.
     ReadLedger {
         target: PostgresTarget,

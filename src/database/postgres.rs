@@ -1,0 +1,140 @@
+//! Connections to PostgreSQL, over TCP only.
+
+use std::ops::{Deref, DerefMut};
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio_postgres::config::SslMode;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, Config, NoTls};
+
+use super::Error;
+use crate::outcome::Observation;
+use crate::probe::PostgresTarget;
+use crate::redact::Secret;
+
+const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
+
+/// A connection; dropping it closes it.
+#[derive(Debug)]
+pub struct Session {
+    client: Client,
+    driver: JoinHandle<()>,
+}
+
+impl Deref for Session {
+    type Target = Client;
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl DerefMut for Session {
+    fn deref_mut(&mut self) -> &mut Client {
+        &mut self.client
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+impl PostgresTarget {
+    /// `taiga@10.1.0.4:5432/taiga`, for messages.
+    pub fn place(&self) -> String {
+        format!("{}@{}:{}/{}", self.user, self.host, self.port, self.database)
+    }
+}
+
+/// Connects and logs in. Errors on a path to a local socket in place of a host.
+pub async fn connect(target: &PostgresTarget) -> Result<Session, Error> {
+    connect_with(target, &target.password).await
+}
+
+async fn connect_with(target: &PostgresTarget, password: &Secret) -> Result<Session, Error> {
+    if target.host.is_empty() || target.host.starts_with(['/', '@']) {
+        return Err(Error::Socket { host: target.host.clone() });
+    }
+    let mut config = Config::new();
+    config
+        .host(&target.host)
+        .port(target.port)
+        .dbname(&target.database)
+        .user(&target.user)
+        .password(password.expose())
+        .application_name("redrill")
+        .ssl_mode(SslMode::Disable)
+        .connect_timeout(CONNECT_DEADLINE);
+    let connect = config.connect(NoTls);
+    let (client, connection) = connect.await.map_err(Error::postgres(format!("connect to {}", target.place())))?;
+    // The client reports what ends a connection; the driver's copy of it adds nothing.
+    let driver = tokio::spawn(async move { drop(connection.await) });
+    Ok(Session { client, driver })
+}
+
+/// Tries a login with another password than the target's own.
+pub async fn log_in(target: &PostgresTarget, password: &Secret) -> Observation {
+    let error = match connect_with(target, password).await {
+        Ok(session) => match session.simple_query("SELECT 1").await {
+            Ok(_) => return Observation::Accepted,
+            Err(source) => Error::postgres("ask the first question")(source),
+        },
+        Err(error) => error,
+    };
+    let reason = crate::probe::error_chain(&error);
+    match error {
+        Error::Postgres { source, .. } if is_refusal(source.code()) => Observation::Refused { reason },
+        _ => Observation::Unknown { reason },
+    }
+}
+
+fn is_refusal(code: Option<&SqlState>) -> bool {
+    code.is_some_and(|code| {
+        *code == SqlState::INVALID_PASSWORD || *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION
+    })
+}
+
+/// Sets a role's password by its SCRAM verifier, made here: a statement with the password in plain would end up in the
+/// server's log.
+pub async fn set_password(target: &PostgresTarget, role: &str, password: &Secret) -> Result<(), Error> {
+    let verifier = postgres_protocol::password::scram_sha_256(password.expose().as_bytes());
+    let statement = format!("ALTER ROLE {} PASSWORD {}", quote_name(role), quote_text(&verifier));
+    let session = connect(target).await?;
+    session.batch_execute(&statement).await.map_err(Error::postgres(format!("set the password of {role}")))
+}
+
+/// As an SQL identifier.
+pub(super) fn quote_name(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// As an SQL string, whatever `standard_conforming_strings` says.
+pub(super) fn quote_text(text: &str) -> String {
+    format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_local_socket_is_never_used() {
+        let target = PostgresTarget {
+            host: "/var/run/postgresql".into(),
+            port: 5432,
+            database: "postgres".into(),
+            user: "postgres".into(),
+            password: Secret::new("x"),
+        };
+        assert!(matches!(connect(&target).await, Err(Error::Socket { .. })));
+        assert!(matches!(log_in(&target, &target.password).await, Observation::Unknown { .. }));
+    }
+
+    #[test]
+    fn names_and_texts_are_quoted() {
+        assert_eq!(quote_name("Odd \"name\""), "\"Odd \"\"name\"\"\"");
+        assert_eq!(quote_text(r"it's a \ "), r"E'it''s a \\ '");
+    }
+}

@@ -1,0 +1,39 @@
+use std::io;
+
+use crate::{command, database};
+
+/// Why the prober could not find out what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Database(#[from] database::Error),
+    #[error(transparent)]
+    Command(#[from] command::Error),
+    #[error("{doing}")]
+    Io { doing: String, source: io::Error },
+    #[error("not done within {millis} ms; the last try ended with: {last}")]
+    Deadline { millis: u64, last: String },
+}
+
+impl Error {
+    /// For `map_err`: says what was being done when the system refused.
+    pub(crate) fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let doing = doing.into();
+        move |source| Self::Io { doing, source }
+    }
+}
+
+/// An error and its causes in one line, for a reply.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.ends_with(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        cause = error.source();
+    }
+    text
+}

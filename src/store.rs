@@ -1,0 +1,3 @@
+//! Where backups go: stores that run as pods outside of the drilled system.
+
+pub mod s3;
