@@ -17,6 +17,7 @@ mod arrival;
 mod hint;
 mod line;
 mod opener;
+mod probing;
 pub mod pty;
 mod sentinel;
 mod shell;
@@ -277,6 +278,7 @@ impl Session {
             _ => {}
         }
         let Statement { text, source, kind, since } = statement;
+        let text = self.transcript.redacted(&text);
         Ok(StatementStatus { text, source, kind, status, sqlstate, hidden_failures, duration: since.elapsed() })
     }
 }

@@ -1,11 +1,10 @@
 //! Waiting for what was typed to end: the heart of a session.
 
-use std::time::Duration;
-
 use tokio::time::Instant;
 
 use super::line::Received;
-use super::opener::{Opener, may_change_prompt, opener};
+use super::opener::Opener;
+use super::probing::Probing;
 use super::sentinel::{LevelId, Mark};
 use super::step::{SessionKind, StepStatus};
 use super::{Level, Session, SessionError, Statement, hint, log_error, shell, sql};
@@ -13,11 +12,6 @@ use super::{Level, Session, SessionError, Statement, hint, log_error, shell, sql
 /// A terminal takes no longer line than this while a program reads whole lines (N_TTY's buffer, less its line end):
 /// it would drop the rest without a word.
 const LONGEST_LINE: usize = 4000;
-/// How long a program has been silent before it is asked whether it reads; doubled from question to question.
-const FIRST_PROBE: Duration = Duration::from_secs(1);
-const LAST_PROBE: Duration = Duration::from_secs(8);
-/// How long a program that shows a prompt has been silent.
-const PROMPT_SHOWN: Duration = Duration::from_millis(30);
 /// Most of what is kept of the talk with a program that is being brought under control.
 const MOST_CHATTER: usize = 256 << 10;
 
@@ -48,16 +42,6 @@ impl From<StepStatus> for Arrival {
     fn from(status: StepStatus) -> Self {
         Self { status, pipe: Vec::new(), sqlstate: None }
     }
-}
-
-/// Asking a program that may have opened a session whether it has.
-struct Probing {
-    opener: Opener,
-    /// It is the same shell, with another prompt.
-    same: bool,
-    sent: Vec<u32>,
-    /// What came since the first probe: the programs' own words between echoes of ours.
-    chatter: Vec<u8>,
 }
 
 /// What a mark means for the statement that runs.
@@ -151,7 +135,8 @@ impl Session {
                         probing.as_ref().is_some_and(|probing| !probing.same && now >= heard + self.deadlines.open);
                     let unanswered = hint::is_question(&cursor) && now >= heard + self.deadlines.question;
                     if now >= until || asked_in_vain || unanswered {
-                        let hint = hint::waiting_for_input(&cursor, printed, now - heard);
+                        let shown = self.transcript.redacted(&cursor);
+                        let hint = hint::waiting_for_input(&shown, printed, now - heard);
                         return self.give_up(probing, hint).await.map(Answer::Ended);
                     }
                     if let (true, Some(probing)) = (probe, &mut probing) {
@@ -402,33 +387,6 @@ impl Answer {
         match self {
             Self::Ended(arrival) => arrival,
             Self::Wants(_) => StepStatus::Incomplete.into(),
-        }
-    }
-}
-
-impl Probing {
-    fn new(opener: Opener, same: bool) -> Self {
-        Self { opener, same, sent: Vec::new(), chatter: Vec::new() }
-    }
-
-    fn for_statement(statement: &str) -> Option<Self> {
-        let same = || Opener { kind: SessionKind::Shell, replaces: false };
-        opener(statement)
-            .map(|opener| Self::new(opener, false))
-            .or_else(|| may_change_prompt(statement).then(|| Self::new(same(), true)))
-    }
-
-    /// How long the program must be silent before it is asked (again) whether it reads. Never where it asks a question:
-    /// the probe would be taken for a password.
-    fn patience(&self, cursor: &str) -> Option<Duration> {
-        if hint::is_question(cursor) {
-            return None;
-        }
-        let again = (FIRST_PROBE * 2_u32.saturating_pow(self.sent.len() as u32)).min(LAST_PROBE);
-        match (self.sent.is_empty(), hint::is_prompt(cursor)) {
-            (true, true) => Some(PROMPT_SHOWN),
-            (true, false) | (false, false) => (!self.same).then_some(again),
-            (false, true) => Some(again),
         }
     }
 }

@@ -99,7 +99,7 @@ impl SqlState {
             b'-' if rest.starts_with("--") => Token::RestOfLine,
             b'/' if rest.starts_with("/*") => self.enter(Inside::Comment(1), 2),
             b'\'' => {
-                let before = line[..at].as_bytes();
+                let before = &line.as_bytes()[..at];
                 let escapes =
                     matches!(before.last(), Some(b'e' | b'E')) && !ends_in_word(&line[..at.saturating_sub(1)]);
                 self.enter(Inside::Literal { escapes }, 1)

@@ -5,12 +5,18 @@ use std::time::Duration;
 use crate::outcome::SourceRef;
 
 /// The text of one step, as it is to be typed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct StepText {
-    /// Slots filled. Line ends may be `\n` or `\r\n`.
+    /// Slots filled, so it may hold secrets. Line ends may be `\n` or `\r\n`.
     pub text: String,
     /// Where the text's first line stands.
     pub source: SourceRef,
+}
+
+impl std::fmt::Debug for StepText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "StepText({}, {} bytes)", self.source, self.text.len())
+    }
 }
 
 /// What reads the terminal.
@@ -91,7 +97,7 @@ pub enum HiddenFailure {
 /// One complete statement of a step and how it ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatementStatus {
-    /// As typed, lines joined by `\n`. Not redacted.
+    /// As typed, lines joined by `\n`, redacted.
     pub text: String,
     /// Where its first line stands.
     pub source: SourceRef,

@@ -1,6 +1,5 @@
 //! What a step printed: all of it, redacted, to a sink; the end of it in memory.
 
-use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
@@ -126,14 +125,19 @@ impl Transcript {
 
     /// The line that the cursor stands in, as a terminal shows it; empty after a line end.
     pub fn cursor_line(&self) -> String {
-        let bytes = self.shown.to_vec();
-        let start = memrchr(b'\n', &bytes).map_or(0, |at| at + 1);
+        let bytes = self.shown.last();
+        let start = memrchr(b'\n', bytes).map_or(0, |at| at + 1);
         plain_text(&bytes[start..])
+    }
+
+    /// A text as it may be shown.
+    pub fn redacted(&self, text: &str) -> String {
+        String::from_utf8_lossy(&(self.redact)(text.as_bytes())).into_owned()
     }
 
     /// The last lines printed, redacted.
     pub fn last_output(&self) -> String {
-        plain_text(&(self.redact)(&self.shown.to_vec()))
+        plain_text(&(self.redact)(self.shown.last()))
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -181,28 +185,32 @@ impl Transcript {
 
 /// The last bytes of a stream.
 struct Tail {
-    bytes: VecDeque<u8>,
+    /// Up to twice as many as asked for, so that the front is cut off seldom.
+    bytes: Vec<u8>,
     most: usize,
 }
 
 impl Tail {
     fn new(most: usize) -> Self {
-        Self { bytes: VecDeque::new(), most }
+        Self { bytes: Vec::new(), most }
     }
 
     fn push(&mut self, bytes: &[u8]) {
         let bytes = &bytes[bytes.len().saturating_sub(self.most)..];
-        let excess = (self.bytes.len() + bytes.len()).saturating_sub(self.most);
-        self.bytes.drain(..excess);
-        self.bytes.extend(bytes);
+        self.bytes.extend_from_slice(bytes);
+        if self.bytes.len() >= 2 * self.most {
+            self.bytes.drain(..self.bytes.len() - self.most);
+        }
+    }
+
+    fn last(&self) -> &[u8] {
+        &self.bytes[self.bytes.len().saturating_sub(self.most)..]
     }
 
     fn take(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.bytes).into()
-    }
-
-    fn to_vec(&self) -> Vec<u8> {
-        self.bytes.iter().copied().collect()
+        let last = self.last().to_vec();
+        self.bytes.clear();
+        last
     }
 }
 

@@ -15,7 +15,7 @@ pub const SIZE: TerminalSize = TerminalSize { rows: 24, columns: 80 };
 
 pub fn quick() -> Deadlines {
     Deadlines {
-        step: Duration::from_secs(20),
+        step: Duration::from_secs(60),
         open: Duration::from_secs(10),
         question: Duration::from_millis(800),
         interrupt: Duration::from_secs(3),

@@ -1,8 +1,10 @@
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use proptest::prelude::*;
 use redrill::session::{
-    Deadlines, HiddenFailure, Session, SessionError, SessionKind, StepStatus, WORKSTATION_SHELL, pty,
+    Append, Deadlines, HiddenFailure, Session, SessionError, SessionKind, StepStatus, WORKSTATION_SHELL, pty,
 };
 
 use crate::seat::{Log, SHELLS, SIZE, bash, command, config, printed, quick, run, sit_down, statuses, step};
@@ -165,6 +167,60 @@ async fn an_opener_that_fails_is_a_failed_statement_even_after_it_was_probed() {
     run(&mut session, "rm -r /tmp/redrill-slow.$$").await;
 }
 
+/// A `kubectl` whose `exec -it POD -- COMMAND` runs the command on a terminal of its own, as the real one does.
+const KUBECTL: &str = r#"#!/bin/sh
+shift 4
+exec script -qefc "$*" /dev/null
+"#;
+
+async fn with_kubectl() -> (Session, tempfile::TempDir) {
+    let directory = tempfile::TempDir::new().unwrap();
+    let kubectl = directory.path().join("kubectl");
+    std::fs::write(&kubectl, KUBECTL).unwrap();
+    std::fs::set_permissions(&kubectl, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let mut session = bash().await;
+    run(&mut session, &format!("export PATH={}:$PATH", directory.path().display())).await;
+    (session, directory)
+}
+
+#[tokio::test]
+async fn a_shell_on_a_terminal_of_its_own_is_brought_under_control_too() {
+    for shell in ["bash --norc", "dash", "busybox sh"] {
+        let (mut session, _directory) = with_kubectl().await;
+        assert_eq!(run(&mut session, &format!("kubectl exec -it pod -- {shell}")).await.status, OPENED_SHELL);
+        let ran = run(
+            &mut session,
+            "tty | grep -c pts\nprintf 'a\\r\\n\\tb\\n'; stty -a | tr ' ' '\\n' | grep -x -e -echo -e -onlcr\nfalse",
+        )
+        .await;
+        assert_eq!(printed(&ran), "1\na\r\n\tb\n-onlcr\n-echo\n", "{shell}");
+        assert_eq!(ran.status, StepStatus::Exit(1));
+        assert_eq!(run(&mut session, "exit 4").await.status, left(4));
+        assert_eq!(printed(&run(&mut session, "echo home").await), "home\n");
+    }
+}
+
+#[tokio::test]
+async fn line_ends_are_mapped_where_the_terminal_cannot_be_told() {
+    let (mut session, _directory) = with_kubectl().await;
+    let bare = "kubectl exec -it pod -- env -i PATH=/nowhere /bin/dash";
+    assert_eq!(run(&mut session, bare).await.status, OPENED_SHELL);
+    let ran = run(&mut session, "echo a; echo b").await;
+    assert!(printed(&ran).ends_with("a\nb\n") && !printed(&ran).contains('\r'), "{:?}", printed(&ran));
+    assert_eq!(run(&mut session, "exit").await.status, left(0));
+    assert_eq!(run(&mut session, "printf 'x\\r\\n'").await.raw.expose(), b"x\r\n");
+}
+
+#[tokio::test]
+async fn a_program_on_a_terminal_is_no_session() {
+    let (mut session, directory) = with_kubectl().await;
+    std::fs::copy(directory.path().join("kubectl"), directory.path().join("backup.bb")).unwrap();
+    std::fs::write(directory.path().join("backup.bb"), "#!/bin/sh\necho saved\nexit 3\n").unwrap();
+    let ran = run(&mut session, "kubectl exec -it pod -- backup.bb\necho next").await;
+    assert_eq!(statuses(&ran), [3, 0].map(StepStatus::Exit));
+    assert_eq!(session.depth(), 0);
+}
+
 #[tokio::test]
 async fn a_prompt_that_a_step_replaces_is_put_back() {
     let mut session = bash().await;
@@ -248,17 +304,29 @@ async fn a_lost_connection_is_told_as_such() {
 }
 
 #[tokio::test]
-async fn a_hundred_megabytes_go_to_the_log_and_the_end_stays() {
-    let log = Log::default();
-    let terminal = pty::spawn(command(&WORKSTATION_SHELL), SIZE).unwrap();
-    let mut session = Session::open(terminal, config(quick(), &log)).await.unwrap();
-    let started = Instant::now();
+async fn a_hundred_megabytes_go_to_the_log_and_only_the_end_stays() {
+    let counted = Counted::default();
+    let mut config = config(quick(), &Log::default());
+    config.sink = Box::new(Append(counted.clone()));
+    let mut session = Session::open(pty::spawn(command(&WORKSTATION_SHELL), SIZE).unwrap(), config).await.unwrap();
     let ran = run(&mut session, "yes 0123456789abcde | head -c 104857600; printf '\\nend'").await;
-    eprintln!("100 MiB in {:?}", started.elapsed());
-    assert_eq!(ran.printed, 104_857_604);
-    assert_eq!(log.0.lock().unwrap().len(), 104_857_604);
+    assert_eq!((ran.printed, counted.0.load(Ordering::Relaxed)), (104_857_604, 104_857_604));
     assert_eq!(ran.output.len(), 64 << 10);
     assert!(ran.output.ends_with(b"e\n\nend"));
+}
+
+#[derive(Clone, Default)]
+struct Counted(Arc<AtomicU64>);
+
+impl std::io::Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 #[tokio::test]

@@ -187,6 +187,8 @@ async fn psql_opens_inside_an_inner_shell_and_with_readline() {
             "{}",
             printed(&ran)
         );
+        let long = run(&mut session, &format!("select length('{}');", "x".repeat(9000))).await;
+        assert!(printed(&long).contains(" 9000\n"), "{shell}: {}", printed(&long));
         let left = run(&mut session, "\\q\nexit").await;
         assert!(left.is_success());
         assert_eq!(session.depth(), 0);
