@@ -148,7 +148,12 @@ pub fn step_row(step: &StepOutcome) -> StepRow {
         short: first_line(&step.command),
         text: step.text.as_word(),
         program: step.program.as_word(),
-        duration: human_duration(step.duration),
+        duration: match step.result {
+            StepResult::NotRun { .. } => "-".to_owned(),
+            StepResult::Succeeded | StepResult::Failed { .. } | StepResult::Unverified { .. } => {
+                human_duration(step.duration)
+            }
+        },
         waited: step
             .waited
             .iter()
