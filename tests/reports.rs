@@ -43,7 +43,8 @@ fn eventful() -> Outcome {
     failed.steps[1].text = TextLabel::Corrected;
     if let Some(step) = failed.steps.iter_mut().find(|step| matches!(step.result, StepResult::Failed { .. })) {
         step.result = StepResult::Failed { reason: "error: timed out waiting".to_owned(), exit: Some(1) };
-        step.output_tail = Some("Waiting for deployment \"taiga-back-deployment\" rollout to finish\nerror: timed out".to_owned());
+        step.output_tail =
+            Some("Waiting for deployment \"taiga-back-deployment\" rollout to finish\nerror: timed out".to_owned());
     }
     let mut corrected = spoiled(&[spoil(Spoil::Erratum, "no pod has the bare name of its Deployment")]);
     corrected.variant = "accepted".to_owned();
@@ -66,7 +67,8 @@ fn results_json_holds_to_its_schema() {
 fn the_schema_refuses_what_is_not_a_result() {
     let schema = serde_json::from_str(&report::json::schema()).expect("a schema");
     let validator = jsonschema::validator_for(&schema).expect("a valid schema");
-    let mut results: serde_json::Value = serde_json::from_str(&report_named(&eventful(), "results.json")).expect("JSON");
+    let mut results: serde_json::Value =
+        serde_json::from_str(&report_named(&eventful(), "results.json")).expect("JSON");
     results["verdict"] = "GREAT".into();
     assert!(!validator.is_valid(&results));
     results["verdict"] = "FAILED".into();
@@ -90,7 +92,8 @@ fn the_schema_in_docs_is_the_one_the_code_writes() {
 fn junit_xml_validates_as_jenkins_reads_it() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut usage = run(vec![]);
-    usage.usage = vec!["scenarios/pg/scenario.yaml:12: unknown field `objectve`\u{0} (did you mean `objective`?)".to_owned()];
+    usage.usage =
+        vec!["scenarios/pg/scenario.yaml:12: unknown field `objectve`\u{0} (did you mean `objective`?)".to_owned()];
     let outcomes = generated(96).into_iter().chain([eventful(), run(vec![passing()]), run(vec![]), usage]);
     let files: Vec<PathBuf> = outcomes
         .enumerate()
@@ -107,7 +110,11 @@ fn junit_xml_validates_as_jenkins_reads_it() {
         .output()
         .expect("xmllint runs (apt-get install libxml2-utils)");
     let told = String::from_utf8_lossy(&xmllint.stderr);
-    assert!(xmllint.status.success(), "{}", told.lines().filter(|line| !line.ends_with("validates")).collect::<Vec<_>>().join("\n"));
+    assert!(
+        xmllint.status.success(),
+        "{}",
+        told.lines().filter(|line| !line.ends_with("validates")).collect::<Vec<_>>().join("\n")
+    );
 }
 
 #[test]
@@ -123,7 +130,8 @@ fn what_is_accepted_is_skipped_with_its_owner() {
     let mut drill = spoiled(&[(Spoil::Erratum, "no such pod".to_owned())]);
     drill.accept = vec![acceptance(Verdict::Corrected)];
     let xml = report_named(&run(vec![drill]), "junit.xml");
-    let accepted = "<skipped type=\"CORRECTED\" message=\"accepted until 2026-12-31 by platform: the page is being rewritten; ";
+    let accepted =
+        "<skipped type=\"CORRECTED\" message=\"accepted until 2026-12-31 by platform: the page is being rewritten; ";
     assert!(xml.contains(accepted), "{xml}");
     assert!(!xml.contains("<failure") && !xml.contains("<error"));
 }
@@ -182,7 +190,15 @@ fn every_report_of_a_run_is_in_its_directory_and_can_be_read_by_others() {
         assert_eq!(entry.metadata().expect("metadata").permissions().mode() & 0o777, 0o644);
     }
     names.sort();
-    let expected = ["index.html", "junit.xml", "metrics.prom", "results.json", "results.schema.json", "timings.csv", "timings.json"];
+    let expected = [
+        "index.html",
+        "junit.xml",
+        "metrics.prom",
+        "results.json",
+        "results.schema.json",
+        "timings.csv",
+        "timings.json",
+    ];
     assert_eq!(names, expected);
 }
 

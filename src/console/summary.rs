@@ -79,7 +79,8 @@ fn steps(drill: &DrillOutcome, look: &Look) -> Option<Table> {
     }
     let one_file = only_file(drill).is_some();
     let mut rows = new_table(look);
-    let header = ["", "phase", if one_file { "line" } else { "source" }, "step", "text", "program", "took", "waited for"];
+    let header =
+        ["", "phase", if one_file { "line" } else { "source" }, "step", "text", "program", "took", "waited for"];
     rows.set_header(header.map(|title| heading_cell(title, look)));
     for step in &drill.steps {
         let row = table::step_row(step);
@@ -211,7 +212,8 @@ fn errata(drill: &DrillOutcome, look: &Look) -> String {
 }
 
 fn notes(drill: &DrillOutcome, look: &Look) -> String {
-    let lists = [("provided by the environment (a real disaster needs it)", &drill.provided), ("waived", &drill.waived)];
+    let lists =
+        [("provided by the environment (a real disaster needs it)", &drill.provided), ("waived", &drill.waived)];
     let mut text = String::new();
     for (title, notes) in lists.into_iter().filter(|(_, notes)| !notes.is_empty()) {
         text.push_str(&format!("{}\n", heading(title, look)));

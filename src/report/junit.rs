@@ -62,8 +62,7 @@ fn suite(drill: &DrillOutcome, day: Date, started: OffsetDateTime) -> TestSuite 
         cases.case("credential", &credential_title(login), Duration::ZERO, Subject::Credential { index })
     }));
     suite.add_testcases(drill.objectives.iter().enumerate().map(|(index, objective)| {
-        let mut case =
-            cases.case("objective", objective.kind.word(), Duration::ZERO, Subject::Objective { index });
+        let mut case = cases.case("objective", objective.kind.word(), Duration::ZERO, Subject::Objective { index });
         case.system_out = Some(clean(&objective_title(objective)));
         case
     }));
@@ -170,11 +169,8 @@ fn usage_suite(outcome: &Outcome, started: OffsetDateTime) -> TestSuite {
         // Numbered, because a reader refuses a test case without a name and takes two of one name for one.
         let mut case = TestCase::success(&format!("problem {}", index + 1), JunitDuration::ZERO);
         case.classname = Some("redrill.usage".to_owned());
-        case.result = TestResult::Error {
-            type_: "usage".to_owned(),
-            message: one_line(problem),
-            cause: Some(clean(problem)),
-        };
+        case.result =
+            TestResult::Error { type_: "usage".to_owned(), message: one_line(problem), cause: Some(clean(problem)) };
         suite.add_testcase(case);
     }
     suite
@@ -289,7 +285,9 @@ fn clean(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
-            '\t' | '\n' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..='\u{10ffff}' => clean.push(character),
+            '\t' | '\n' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..='\u{10ffff}' => {
+                clean.push(character)
+            }
             '\r' => {}
             _ => clean.extend(character.escape_unicode()),
         }

@@ -114,7 +114,12 @@ pub fn passing() -> DrillOutcome {
             .zip([1.2, 3.0, 4.25, 0.5, 9.125, 0.3, 2.0, 0.4])
             .map(|(phase, took)| PhaseOutcome { phase, result: PhaseResult::Completed, duration: seconds(took) })
             .collect(),
-        steps: vec![step(Phase::Backup, 12, "kubectl -n taiga exec deploy/backup-restore -- backup.bb"), restore, back_up, click],
+        steps: vec![
+            step(Phase::Backup, 12, "kubectl -n taiga exec deploy/backup-restore -- backup.bb"),
+            restore,
+            back_up,
+            click,
+        ],
         checks: vec![
             check(CheckKind::Isolation, Phase::Provision, "nothing inside reaches outside", "9 addresses tried"),
             check(CheckKind::Loss, Phase::Loss, "the loss took what was seeded", "database and claim are gone"),
@@ -280,7 +285,9 @@ impl Spoil {
             Self::RewrittenProgram => {
                 drill.steps.push(StepOutcome { program: ProgramLabel::Rewritten, ..step(Phase::Backup, 93, words) });
             }
-            Self::NoRestoreStep => drill.steps.retain(|step| step.phase != restore || step.result != StepResult::Succeeded),
+            Self::NoRestoreStep => {
+                drill.steps.retain(|step| step.phase != restore || step.result != StepResult::Succeeded)
+            }
             Self::RestoreOnlyDeclared => {
                 for step in drill.steps.iter_mut().filter(|step| step.phase == restore) {
                     step.text = TextLabel::Human;
@@ -409,6 +416,9 @@ pub fn any_drill() -> impl Strategy<Value = DrillOutcome> {
 
 pub fn any_run() -> impl Strategy<Value = Outcome> {
     let usage = prop_oneof![4 => Just(Vec::new()), 1 => prop::collection::vec(words(), 1..3)];
-    (prop::collection::vec(any_drill(), 0..4), usage, any::<u64>())
-        .prop_map(|(drills, usage, rng)| Outcome { usage, rng, ..run(drills) })
+    (prop::collection::vec(any_drill(), 0..4), usage, any::<u64>()).prop_map(|(drills, usage, rng)| Outcome {
+        usage,
+        rng,
+        ..run(drills)
+    })
 }
