@@ -23,15 +23,8 @@ pub enum ExitCode {
 
 impl ExitCode {
     /// Every code, best verdict first.
-    pub const ALL: [Self; 7] = [
-        Self::Passed,
-        Self::Corrected,
-        Self::Simulated,
-        Self::Failed,
-        Self::Unverified,
-        Self::Leftovers,
-        Self::Usage,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Passed, Self::Corrected, Self::Simulated, Self::Failed, Self::Unverified, Self::Leftovers, Self::Usage];
 
     /// The number.
     pub fn number(self) -> u8 {

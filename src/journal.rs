@@ -76,8 +76,7 @@ impl Journal {
         let Some(lock) = try_lock(&dir)? else {
             return Err(JournalError::Alive { run: run.to_owned(), lock: dir.join(LOCK_FILE) });
         };
-        let drills =
-            planned.into_iter().map(|outcome| DrillEntry { outcome, phase: None, finished: false }).collect();
+        let drills = planned.into_iter().map(|outcome| DrillEntry { outcome, phase: None, finished: false }).collect();
         let entry = Entry { run: run.to_owned(), started: now, updated: now, rng, drills, outcome: None };
         let journal = Self { dir, entry, _lock: lock };
         journal.write()?;
@@ -141,10 +140,17 @@ impl Journal {
 #[derive(Debug, Clone, PartialEq)]
 pub enum State {
     /// Its lock is held.
-    Live { phase: Option<Phase> },
+    Live {
+        phase: Option<Phase>,
+    },
     /// It was killed; [`recover`] gives it reports.
-    Killed { phase: Option<Phase> },
-    Finished { verdict: Verdict, exit_code: u8 },
+    Killed {
+        phase: Option<Phase>,
+    },
+    Finished {
+        verdict: Verdict,
+        exit_code: u8,
+    },
 }
 
 /// One run of `reports/`.

@@ -127,7 +127,9 @@ impl Patterns {
     /// Every place, overlapping ones too, where a pattern stands.
     fn places(&self, bytes: &[u8]) -> Vec<(usize, usize)> {
         match &self.automaton {
-            Some(automaton) => automaton.find_overlapping_iter(bytes).map(|found| (found.start(), found.end())).collect(),
+            Some(automaton) => {
+                automaton.find_overlapping_iter(bytes).map(|found| (found.start(), found.end())).collect()
+            }
             None => self.places_one_by_one(bytes),
         }
     }

@@ -153,7 +153,10 @@ mod tests {
 
     #[test]
     fn what_steers_a_terminal_is_left_out() {
-        assert_eq!(printable("\u{1b}[31mred\u{1b}[0m and\u{1b}]0;title\u{7} more\u{8}\r\nnext\ttab"), "red and more next tab");
+        assert_eq!(
+            printable("\u{1b}[31mred\u{1b}[0m and\u{1b}]0;title\u{7} more\u{8}\r\nnext\ttab"),
+            "red and more next tab"
+        );
         assert_eq!(printable("\u{1b}]8;;http://x\u{1b}\\link"), "link");
     }
 

@@ -7,8 +7,8 @@ use comfy_table::{Attribute, Cell, CellAlignment, ColumnConstraint, ContentArran
 use super::line::{paint, printable};
 use super::{Color, Look, Times};
 use crate::outcome::cause::human_duration;
-use crate::outcome::{DrillOutcome, Outcome};
-use crate::report::table::{self, Tone, Word};
+use crate::outcome::{DrillOutcome, HumanTime, Outcome};
+use crate::report::table::{self, Tone, WaitRow, Word};
 
 pub(super) fn render(outcome: &Outcome, dir: Option<&Path>, look: &Look) -> String {
     let mut text = String::new();
@@ -16,7 +16,7 @@ pub(super) fn render(outcome: &Outcome, dir: Option<&Path>, look: &Look) -> Stri
         text.push_str(&render_drill(outcome, drill, look));
     }
     for problem in &outcome.usage {
-        text.push_str(&format!("{}  {}\n", paint("usage", Tone::Bad, look.color), problem.trim_end()));
+        text.push_str(&format!("{}  {}\n", paint("usage", Tone::Bad, look.color), printable(problem.trim_end())));
     }
     if outcome.drills.is_empty() && outcome.usage.is_empty() {
         text.push_str(&format!("{}  nothing was selected\n", paint("usage", Tone::Bad, look.color)));
@@ -34,8 +34,9 @@ pub(super) fn render(outcome: &Outcome, dir: Option<&Path>, look: &Look) -> Stri
 
 fn render_drill(outcome: &Outcome, drill: &DrillOutcome, look: &Look) -> String {
     let mut text = format!("{}\n\n", heading(&drill.title(), look));
+    let steps_title = only_file(drill).map_or_else(|| "steps".to_owned(), |file| format!("steps of {file}"));
     let sections = [
-        ("steps", steps(drill, look)),
+        (steps_title.as_str(), steps(drill, look)),
         ("checks", checks(drill, look)),
         ("credentials by checkpoint", credentials(drill, look)),
         ("objectives", objectives(drill, look)),
@@ -65,7 +66,8 @@ fn verdict(outcome: &Outcome, drill: &DrillOutcome, look: &Look) -> String {
         text.push_str(&format!("{}\n", rows.trim_fmt()));
     }
     for by in drill.acceptances_used(outcome.day()) {
-        text.push_str(&format!("  {} is accepted until {} by {}: {}\n", by.verdict, by.until, by.owner, by.reason));
+        let line = format!("{} is accepted until {} by {}: {}", by.verdict, by.until, by.owner, by.reason);
+        text.push_str(&format!("  {}\n", printable(&line)));
     }
     text.push('\n');
     text
@@ -75,43 +77,59 @@ fn steps(drill: &DrillOutcome, look: &Look) -> Option<Table> {
     if drill.steps.is_empty() {
         return None;
     }
+    let one_file = only_file(drill).is_some();
     let mut rows = new_table(look);
-    let shown = look.times == Times::Shown;
-    let mut header = vec!["", "source", "step", "text", "program"];
-    if shown {
-        header.push("took");
-    }
-    header.push("waited for");
-    rows.set_header(header.into_iter().map(|title| heading_cell(title, look)));
+    let header =
+        ["", "phase", if one_file { "line" } else { "source" }, "step", "text", "program", "took", "waited for"];
+    rows.set_header(header.map(|title| heading_cell(title, look)));
     for step in &drill.steps {
         let row = table::step_row(step);
-        let mut cells = vec![
+        let source = if one_file { step.source.line.to_string() } else { row.source };
+        rows.add_row([
             word_cell(&row.result, look),
-            cell(&row.source),
+            cell(row.phase),
+            cell(&source),
             cell(&row.short),
             word_cell(&row.text, look),
             word_cell(&row.program, look),
-        ];
-        if shown {
-            let by_hand = row.human.iter().map(|human| format!("\nby hand {human}")).collect::<String>();
-            cells.push(Cell::new(format!("{}{by_hand}", row.duration)));
-        }
-        let waited = row.waited.iter().map(|wait| match look.times {
-            Times::Shown => format!("{} {}", wait.took, printable(&wait.condition)),
-            Times::Hidden => printable(&wait.condition),
-        });
-        cells.push(Cell::new(waited.collect::<Vec<_>>().join("\n")));
-        rows.add_row(cells);
+            Cell::new(took(&row.duration, step.human.as_ref(), look)),
+            Cell::new(waited_for(&row.waited, look)),
+        ]);
     }
-    fix_widths(&mut rows, &[0, 3, 4]);
-    let share = |percent: u16| ColumnConstraint::UpperBoundary(Width::Percentage(percent));
-    set_constraint(&mut rows, 1, share(25));
-    set_constraint(&mut rows, if shown { 6 } else { 5 }, share(25));
-    if shown {
-        align_right(&mut rows, 5);
-        set_constraint(&mut rows, 5, share(15));
+    fix_widths(&mut rows, &[0, 1, 4, 5, 6]);
+    if one_file {
+        fix_widths(&mut rows, &[2]);
+        align_right(&mut rows, 2);
+    }
+    align_right(&mut rows, 6);
+    let quarter = ColumnConstraint::UpperBoundary(Width::Percentage(25));
+    set_constraint(&mut rows, 7, quarter);
+    if look.times == Times::Hidden {
+        set_constraint(&mut rows, 6, ColumnConstraint::Hidden);
     }
     Some(rows)
+}
+
+/// The file that every step stands in, if it is one: then it is said once, above the table.
+fn only_file(drill: &DrillOutcome) -> Option<&str> {
+    let first = &drill.steps.first()?.source.file;
+    drill.steps.iter().all(|step| step.source.file == *first).then_some(first)
+}
+
+fn took(duration: &str, human: Option<&HumanTime>, look: &Look) -> String {
+    match (look.times, human) {
+        (Times::Hidden, _) => String::new(),
+        (Times::Shown, None) => duration.to_owned(),
+        (Times::Shown, Some(human)) => format!("{duration}\n{} by hand", human_duration(human.duration)),
+    }
+}
+
+fn waited_for(waited: &[WaitRow], look: &Look) -> String {
+    let lines = waited.iter().map(|wait| match look.times {
+        Times::Shown => format!("{} {}", wait.took, printable(&wait.condition)),
+        Times::Hidden => printable(&wait.condition),
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 fn checks(drill: &DrillOutcome, look: &Look) -> Option<Table> {
@@ -194,7 +212,8 @@ fn errata(drill: &DrillOutcome, look: &Look) -> String {
 }
 
 fn notes(drill: &DrillOutcome, look: &Look) -> String {
-    let lists = [("provided by the environment (a real disaster needs it)", &drill.provided), ("waived", &drill.waived)];
+    let lists =
+        [("provided by the environment (a real disaster needs it)", &drill.provided), ("waived", &drill.waived)];
     let mut text = String::new();
     for (title, notes) in lists.into_iter().filter(|(_, notes)| !notes.is_empty()) {
         text.push_str(&format!("{}\n", heading(title, look)));

@@ -182,9 +182,9 @@ impl DrillOutcome {
     /// PASSED is never the default: without these proofs nothing was shown, however little went wrong.
     fn missing_evidence(&self) -> Option<Cause> {
         let held = |kind: CheckKind, phases: &[Phase]| {
-            self.checks.iter().any(|check| {
-                check.kind == kind && phases.contains(&check.phase) && check.result == CheckResult::Held
-            })
+            self.checks
+                .iter()
+                .any(|check| check.kind == kind && phases.contains(&check.phase) && check.result == CheckResult::Held)
         };
         // What a person is said to have done is declared, not seen, so it proves no step.
         let restored = self.steps.iter().any(|step| {
@@ -269,7 +269,9 @@ fn check_cause(index: usize, check: &CheckOutcome) -> Option<Cause> {
         CheckResult::Differs { difference } => {
             (Verdict::Failed, format!("check `{}` differs: {difference}", check.name))
         }
-        CheckResult::NotRun { reason } => (Verdict::Unverified, format!("check `{}` did not run: {reason}", check.name)),
+        CheckResult::NotRun { reason } => {
+            (Verdict::Unverified, format!("check `{}` did not run: {reason}", check.name))
+        }
     };
     Some(Cause { verdict, subject: Subject::Check { index }, source: None, text })
 }

@@ -95,9 +95,9 @@ impl DrillOutcome {
 
     /// The acceptance that covers this verdict on that day, if the scenario has one.
     pub fn acceptance(&self, verdict: Verdict, day: Date) -> Option<&Acceptance> {
-        self.accept.iter().find(|acceptance| {
-            verdict.is_acceptable() && acceptance.verdict == verdict && day <= acceptance.until
-        })
+        self.accept
+            .iter()
+            .find(|acceptance| verdict.is_acceptable() && acceptance.verdict == verdict && day <= acceptance.until)
     }
 
     /// The acceptances that this drill's causes make use of on that day, worst verdict first.

@@ -33,7 +33,8 @@ fn texts(secret: &str) -> Vec<String> {
     let upper = hex::encode_upper(secret);
     let percent = percent_encoded(secret, "%20", char::is_ascii_alphanumeric);
     let form = percent_encoded(secret, "+", char::is_ascii_alphanumeric);
-    let reserved_kept = percent_encoded(secret, "%20", |c| c.is_ascii_alphanumeric() || "!*'();:@&=+$,/?#[]".contains(*c));
+    let reserved_kept =
+        percent_encoded(secret, "%20", |c| c.is_ascii_alphanumeric() || "!*'();:@&=+$,/?#[]".contains(*c));
     let user_info = percent_encoded(secret, "%20", |c| c.is_ascii_alphanumeric() || "!$&'()*+,;=:".contains(*c));
     let json = json_escaped(secret);
     let mut texts = vec![lower, upper];

@@ -99,9 +99,10 @@ pub(super) fn render(outcome: &Outcome) -> Result<String, minijinja::Error> {
 }
 
 fn page(outcome: &Outcome, drill: &DrillOutcome) -> DrillPage {
-    let accepted = drill.acceptances_used(outcome.day()).into_iter().map(|by| {
-        format!("{} is accepted until {} by {}: {}", by.verdict, by.until, by.owner, by.reason)
-    });
+    let accepted = drill
+        .acceptances_used(outcome.day())
+        .into_iter()
+        .map(|by| format!("{} is accepted until {} by {}: {}", by.verdict, by.until, by.owner, by.reason));
     let causes = drill.causes().into_iter().map(|cause| CauseLine {
         verdict: table::verdict_word(cause.verdict),
         source: cause.source.map(|source| source.to_string()),

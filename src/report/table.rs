@@ -34,6 +34,8 @@ pub struct StepRow {
     pub phase: &'static str,
     pub procedure: String,
     pub source: String,
+    /// The source without its directories.
+    pub place: String,
     pub command: String,
     /// The command's first line.
     pub short: String,
@@ -144,11 +146,17 @@ pub fn step_row(step: &StepOutcome) -> StepRow {
         phase: step.phase.word(),
         procedure: step.procedure.clone(),
         source: step.source.to_string(),
+        place: format!("{}:{}", step.source.file.rsplit('/').next().unwrap_or_default(), step.source.line),
         command: step.command.clone(),
         short: first_line(&step.command),
         text: step.text.as_word(),
         program: step.program.as_word(),
-        duration: human_duration(step.duration),
+        duration: match step.result {
+            StepResult::NotRun { .. } => "-".to_owned(),
+            StepResult::Succeeded | StepResult::Failed { .. } | StepResult::Unverified { .. } => {
+                human_duration(step.duration)
+            }
+        },
         waited: step
             .waited
             .iter()

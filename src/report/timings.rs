@@ -112,7 +112,10 @@ pub(super) fn csv(outcome: &Outcome) -> String {
     let mut text = String::from("drill,kind,phase,source,name,seconds,waited_seconds,waited_for,human_seconds\r\n");
     for drill in timings(outcome).drills {
         for phase in &drill.phases {
-            push_row(&mut text, &[&drill.drill, "phase", phase.phase.word(), "", "", &exact(phase.duration), "", "", ""]);
+            push_row(
+                &mut text,
+                &[&drill.drill, "phase", phase.phase.word(), "", "", &exact(phase.duration), "", "", ""],
+            );
         }
         for step in &drill.steps {
             let waited_for = step.waited_for.join("; ");
