@@ -137,9 +137,8 @@ impl PreparedScenario {
             answer: erratum.answer.clone(),
             versions: erratum.versions.clone(),
         });
-        let accept = self.scenario.accept.iter().filter(|accept| {
-            accept.drills.is_empty() || accept.drills.contains(&plan.name)
-        });
+        let accept =
+            self.scenario.accept.iter().filter(|accept| accept.drills.is_empty() || accept.drills.contains(&plan.name));
         DrillOutcome {
             scenario: self.scenario.name.clone(),
             variant: plan.name.clone(),

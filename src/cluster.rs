@@ -63,9 +63,10 @@ impl Cluster {
             names: vec!["kubernetes".to_owned(), "kubernetes.default".to_owned(), "kubernetes.default.svc".to_owned()],
             addresses: Vec::new(),
         })?;
-        let outside = config.outside.into_iter().map(|(host, (namespace, service))| {
-            (host, Outside::Service { store: store.clone(), namespace, service })
-        });
+        let outside = config
+            .outside
+            .into_iter()
+            .map(|(host, (namespace, service))| (host, Outside::Service { store: store.clone(), namespace, service }));
         let reconciler = Reconciler::start(Config {
             cluster: config.name,
             store: store.clone(),
@@ -104,6 +105,9 @@ struct Known(BTreeMap<String, Image>);
 
 impl Images for Known {
     fn resolve(&self, reference: &str) -> Result<Image, String> {
-        self.0.get(reference).cloned().ok_or_else(|| format!("no image `{reference}` in this drill: bind it in the scenario's `images`"))
+        self.0
+            .get(reference)
+            .cloned()
+            .ok_or_else(|| format!("no image `{reference}` in this drill: bind it in the scenario's `images`"))
     }
 }

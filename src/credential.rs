@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::drill::stage::PodProber;
 use crate::drill::value::{ValueError, Values};
 use crate::outcome::{CredentialOutcome, Expectation, Observation};
-use crate::drill::stage::PodProber;
 use crate::probe::{LoginTarget, PostgresTarget, Reply, Request, ResticTarget};
 use crate::redact::Secret;
 use crate::scenario::{Checkpoint, Credential, CredentialTarget, Database, ReadAt, Repository, Scenario, ValueFrom};
@@ -133,8 +133,7 @@ fn outcome(
     expected: Expectation,
     attempt: Result<(Observation, bool), String>,
 ) -> CredentialOutcome {
-    let (observed, random_refused) =
-        attempt.unwrap_or_else(|reason| (Observation::Unknown { reason }, false));
+    let (observed, random_refused) = attempt.unwrap_or_else(|reason| (Observation::Unknown { reason }, false));
     CredentialOutcome {
         principal: credential.principal.clone(),
         kept_in: kept_in(&credential.secret),

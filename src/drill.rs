@@ -222,7 +222,9 @@ async fn restore(
                 evidence.first_write = true;
                 CheckResult::Held
             }
-            Err(Halt::Failed { reason } | Halt::Unverified { reason, .. }) => CheckResult::Differs { difference: reason },
+            Err(Halt::Failed { reason } | Halt::Unverified { reason, .. }) => {
+                CheckResult::Differs { difference: reason }
+            }
         };
         let detail = "as the application's user";
         record.check("first write after the restore", CheckKind::Other, Phase::Restore, detail, started, result);

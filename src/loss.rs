@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::kubernetes::{self, Kubernetes, KubernetesError, wait_for};
 use crate::cluster::kind::CLAIM;
+use crate::kubernetes::{self, Kubernetes, KubernetesError, wait_for};
 use crate::scenario::{Loss, ObjectName};
 use crate::system::System;
 

@@ -17,7 +17,7 @@ fn main() -> ExitCode {
     let helper = arguments.first().and_then(|argument| argument.to_str()).unwrap_or_default();
     match helper {
         "__probe" => return probe::main(),
-        "__s3" => return store::s3::main(arguments.split_off(1)),
+        "__s3" => return helper_end(store::s3::main(arguments.split_off(1))),
         _ => {}
     }
     let cli = match Cli::try_parse() {
@@ -44,6 +44,16 @@ fn main() -> ExitCode {
     // Whatever still blocks a thread must not keep the process from ending.
     runtime.shutdown_background();
     ExitCode::from(code.number())
+}
+
+fn helper_end(result: Result<(), impl std::error::Error>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            console::error(&error);
+            ExitCode::FAILURE
+        }
+    }
 }
 
 async fn command(cli: Cli) -> exit_code::ExitCode {

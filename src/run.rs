@@ -79,8 +79,7 @@ pub async fn run(
         drills.push(outcome);
     }
     drop(events);
-    let outcome =
-        Outcome { run, started, finished: Timestamp::now(), rng: arguments.rng, drills, usage: Vec::new() };
+    let outcome = Outcome { run, started, finished: Timestamp::now(), rng: arguments.rng, drills, usage: Vec::new() };
     let taken = journal.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(journal) = taken {
         journal.finish(&outcome)?;

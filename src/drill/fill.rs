@@ -33,7 +33,9 @@ async fn look_up(slot: &Slot, stage: &Stage, operator: &Operator) -> Result<Secr
             })
         }
         SlotSource::Output { step, pattern } => from_output(slot, operator, step, pattern).map(Secret::new),
-        SlotSource::Selector { kind, namespace, labels } => by_selector(slot, stage, kind, namespace, labels).await.map(Secret::new),
+        SlotSource::Selector { kind, namespace, labels } => {
+            by_selector(slot, stage, kind, namespace, labels).await.map(Secret::new)
+        }
     }
 }
 
@@ -57,15 +59,8 @@ fn from_output(slot: &Slot, operator: &Operator, step: &StepRef, pattern: &str) 
     }
 }
 
-async fn by_selector(
-    slot: &Slot,
-    stage: &Stage,
-    kind: &str,
-    namespace: &str,
-    labels: &str,
-) -> Result<String, Halt> {
-    let known: [TypeName; 4] =
-        [kubernetes::POD, kubernetes::JOB, kubernetes::DEPLOYMENT, kubernetes::STATEFUL_SET];
+async fn by_selector(slot: &Slot, stage: &Stage, kind: &str, namespace: &str, labels: &str) -> Result<String, Halt> {
+    let known: [TypeName; 4] = [kubernetes::POD, kubernetes::JOB, kubernetes::DEPLOYMENT, kubernetes::STATEFUL_SET];
     let Some(type_name) = known.into_iter().find(|(_, name)| name.eq_ignore_ascii_case(kind)) else {
         let reason = format!("{}: a selector cannot look for `{kind}`", slot.source);
         return Err(Halt::unverified(reason, "use pod, job, deployment or statefulset"));

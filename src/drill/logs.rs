@@ -28,7 +28,8 @@ impl Logs {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let phase = format!("{:?}", step.phase).to_lowercase();
         let name = format!("logs/{}/{number:02}-{phase}-line-{}.log", self.drill, step.source.line);
-        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(self.directory.join(&name))?;
+        let file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(self.directory.join(&name))?;
         Ok((file, name))
     }
 

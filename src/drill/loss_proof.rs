@@ -25,7 +25,14 @@ pub async fn run(
         let found = database(assignment, stage, name).await?;
         let result = gone(expected, &found, "table ");
         still_there.extend(matches!(result, CheckResult::Differs { .. }).then(|| format!("database {name}")));
-        verify::write(record, &format!("loss of database {name}"), CheckKind::Loss, Phase::Loss, started, Ok((result, expected.summary())));
+        verify::write(
+            record,
+            &format!("loss of database {name}"),
+            CheckKind::Loss,
+            Phase::Loss,
+            started,
+            Ok((result, expected.summary())),
+        );
     }
     for (name, expected) in &evidence.files {
         let started = Instant::now();
@@ -33,7 +40,14 @@ pub async fn run(
         let found = seed::tree(stage, name, tree).await?;
         let result = gone(expected, &found, "file ");
         still_there.extend(matches!(result, CheckResult::Differs { .. }).then(|| format!("files {name}")));
-        verify::write(record, &format!("loss of files {name}"), CheckKind::Loss, Phase::Loss, started, Ok((result, expected.summary())));
+        verify::write(
+            record,
+            &format!("loss of files {name}"),
+            CheckKind::Loss,
+            Phase::Loss,
+            started,
+            Ok((result, expected.summary())),
+        );
     }
     match still_there.is_empty() {
         true => Ok(()),
@@ -57,12 +71,16 @@ async fn database(assignment: &Assignment<'_>, stage: &mut Stage, name: &str) ->
 
 /// Nothing that was seeded and holds content may be there as it was.
 fn gone(expected: &Fingerprint, found: &Fingerprint, kind: &str) -> CheckResult {
-    let seeded: Vec<_> = expected.items.iter().filter(|(name, item)| name.starts_with(kind) && item.count > 0).collect();
+    let seeded: Vec<_> =
+        expected.items.iter().filter(|(name, item)| name.starts_with(kind) && item.count > 0).collect();
     if seeded.is_empty() {
         return CheckResult::NotRun { reason: "nothing was seeded that could be lost".to_owned() };
     }
-    let there: Vec<&str> =
-        seeded.iter().filter(|(name, item)| found.items.get(*name) == Some(*item)).map(|(name, _)| name.as_str()).collect();
+    let there: Vec<&str> = seeded
+        .iter()
+        .filter(|(name, item)| found.items.get(*name) == Some(*item))
+        .map(|(name, _)| name.as_str())
+        .collect();
     match there.is_empty() {
         true => CheckResult::Held,
         false => {
@@ -85,7 +103,8 @@ mod tests {
     #[test]
     fn data_that_is_still_there_is_no_loss() {
         let seeded = fingerprint(&[("table public.a", 3), ("table public.b", 2), ("role x", 1)]);
-        let CheckResult::Differs { difference } = gone(&seeded, &fingerprint(&[("table public.b", 2)]), "table ") else {
+        let CheckResult::Differs { difference } = gone(&seeded, &fingerprint(&[("table public.b", 2)]), "table ")
+        else {
             panic!("believed the loss")
         };
         assert_eq!(difference, "1 of 2 still there: table public.b");
@@ -95,6 +114,9 @@ mod tests {
     #[test]
     fn a_loss_of_nothing_is_not_a_check() {
         assert!(matches!(gone(&Fingerprint::default(), &Fingerprint::default(), "table "), CheckResult::NotRun { .. }));
-        assert!(matches!(gone(&fingerprint(&[("table public.e", 0)]), &Fingerprint::default(), "table "), CheckResult::NotRun { .. }));
+        assert!(matches!(
+            gone(&fingerprint(&[("table public.e", 0)]), &Fingerprint::default(), "table "),
+            CheckResult::NotRun { .. }
+        ));
     }
 }

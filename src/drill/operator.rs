@@ -66,7 +66,10 @@ impl Operator {
         let is_it = |planned: &PlannedStep| {
             planned.procedure == step.procedure
                 && (step.item.is_none() || planned.item == step.item)
-                && step.text.as_deref().is_none_or(|text| planned.documented.as_deref().unwrap_or_default().contains(text))
+                && step
+                    .text
+                    .as_deref()
+                    .is_none_or(|text| planned.documented.as_deref().unwrap_or_default().contains(text))
         };
         self.outputs.iter().rev().find(|(planned, _)| is_it(planned)).map(|(_, output)| output.as_str())
     }
@@ -89,7 +92,8 @@ impl Operator {
             }
             Err(error) => {
                 let remedy = "make room where the reports go".to_owned();
-                ran.result = StepResult::Unverified { reason: format!("the step's log cannot be opened: {error}"), remedy };
+                ran.result =
+                    StepResult::Unverified { reason: format!("the step's log cannot be opened: {error}"), remedy };
                 return ran;
             }
         }
@@ -178,7 +182,9 @@ fn compared(content: &str, printed: &str, record: &Record) -> StepResult {
 
 fn hidden_words(hidden: &HiddenFailure) -> String {
     match hidden {
-        HiddenFailure::Pipeline { statuses } => format!("ended with 0, but a part of the pipeline failed: {statuses:?}"),
+        HiddenFailure::Pipeline { statuses } => {
+            format!("ended with 0, but a part of the pipeline failed: {statuses:?}")
+        }
         HiddenFailure::Psql { errors } => format!("ended with 0, but psql printed {}", errors.join(" / ")),
     }
 }

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use crate::drill::event::Happening;
 use crate::drill::operator::Operator;
 use crate::drill::pace::{self, Baseline, Settled};
 use crate::drill::record::{Halt, Record};
 use crate::drill::{Stage, cron_job, fill};
-use crate::drill::event::Happening;
 use crate::outcome::{Phase, StepOutcome, StepResult, Waited};
 use crate::plan::{Action, PlannedStep};
 
@@ -26,11 +26,7 @@ pub struct Ran {
 /// Runs the steps in order and stops at the first that does not succeed; the others are written down as not run.
 ///
 /// Errs with what the phase has come to: the procedure's fault or the harness's.
-pub async fn run(
-    stage: &mut Stage,
-    record: &mut Record,
-    steps: &[PlannedStep],
-) -> Result<(), Halt> {
+pub async fn run(stage: &mut Stage, record: &mut Record, steps: &[PlannedStep]) -> Result<(), Halt> {
     let mut operator = Operator::sit_down(stage, record).await?;
     let baseline = Baseline::take(&stage.kubernetes, &stage.namespaces).await?;
     for (index, step) in steps.iter().enumerate() {
@@ -48,7 +44,9 @@ pub async fn run(
     // The last step is over when what it touched has settled, as every other.
     let waited = settle(stage, record, &baseline).await?;
     if let (Some(last), false) = (record.outcome.steps.last_mut(), waited.is_empty()) {
-        last.waited.extend(waited.into_iter().map(|waited| Waited { condition: format!("then {}", waited.condition), ..waited }));
+        last.waited.extend(
+            waited.into_iter().map(|waited| Waited { condition: format!("then {}", waited.condition), ..waited }),
+        );
     }
     operator.leave().await;
     Ok(())
@@ -71,7 +69,8 @@ async fn one(
     let waited = match settle(stage, record, baseline).await {
         Ok(waited) => waited,
         Err(halt) => {
-            let ran = Ran::unseen(step, StepResult::NotRun { reason: "what earlier steps touched did not settle".into() });
+            let ran =
+                Ran::unseen(step, StepResult::NotRun { reason: "what earlier steps touched did not settle".into() });
             record.step(outcome(step, ran, Duration::ZERO, Vec::new()));
             return Err(halt);
         }
@@ -80,10 +79,12 @@ async fn one(
     let ran = match &step.action {
         Action::Human => Ran::unseen(step, StepResult::Succeeded),
         Action::CronJob { object } => cron_job::run(stage, record, step, object).await,
-        Action::Shell | Action::Apply { .. } | Action::Compare { .. } => match fill::fill(step, stage, operator).await {
-            Ok(filled) => operator.perform(stage, record, step, filled).await,
-            Err(halt) => Ran::unseen(step, halted(halt)),
-        },
+        Action::Shell | Action::Apply { .. } | Action::Compare { .. } => {
+            match fill::fill(step, stage, operator).await {
+                Ok(filled) => operator.perform(stage, record, step, filled).await,
+                Err(halt) => Ran::unseen(step, halted(halt)),
+            }
+        }
     };
     let halt = match &ran.result {
         StepResult::Succeeded => None,
@@ -91,7 +92,9 @@ async fn one(
         StepResult::Unverified { reason, remedy } => {
             Some(Halt::unverified(format!("{}: {reason}", step.source), remedy.clone()))
         }
-        StepResult::NotRun { reason } => Some(Halt::unverified(format!("{}: not run: {reason}", step.source), "run the drill again")),
+        StepResult::NotRun { reason } => {
+            Some(Halt::unverified(format!("{}: not run: {reason}", step.source), "run the drill again"))
+        }
     };
     record.step(outcome(step, ran, started.elapsed(), waited));
     halt.map_or(Ok(()), Err)

@@ -43,8 +43,13 @@ pub async fn run(assignment: &Assignment<'_>, environment: &Environment, record:
     let prober = stage::connect_prober(&kubernetes, station::NAMESPACE, station::PROBER).await?;
     let logs = Logs::new(assignment.reports.clone(), &format!("{}-{}", assignment.scenario.name, assignment.plan.name));
     let logs = logs.map_err(EnvironmentError::io("make the folder for logs"))?;
-    let namespaces: BTreeSet<String> =
-        assignment.system.objects().iter().map(|object| object.namespace.clone()).filter(|name| !name.is_empty()).collect();
+    let namespaces: BTreeSet<String> = assignment
+        .system
+        .objects()
+        .iter()
+        .map(|object| object.namespace.clone())
+        .filter(|name| !name.is_empty())
+        .collect();
     let namespaces = namespaces.into_iter().collect();
     let mut stage = Stage::new(kubernetes, values, prober, namespaces, logs, assignment.system);
     isolation(environment, &mut stage, record).await?;

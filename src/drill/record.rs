@@ -6,11 +6,11 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use crate::drill::event::{EventSender, Happening};
+use crate::journal::{Journal, JournalError};
 use crate::outcome::{
     CheckKind, CheckOutcome, CheckResult, CredentialOutcome, DrillOutcome, Note, Phase, PhaseOutcome, PhaseResult,
     StepOutcome,
 };
-use crate::journal::{Journal, JournalError};
 use crate::redact::Redactor;
 
 /// The journal of the run that goes on, shared by its drills; taken out when the run ends.
@@ -120,7 +120,15 @@ impl Record {
     }
 
     /// Writes down a check; `started` is when it began.
-    pub fn check(&mut self, name: &str, kind: CheckKind, phase: Phase, detail: &str, started: Instant, result: CheckResult) {
+    pub fn check(
+        &mut self,
+        name: &str,
+        kind: CheckKind,
+        phase: Phase,
+        detail: &str,
+        started: Instant,
+        result: CheckResult,
+    ) {
         let result = match result {
             CheckResult::Differs { difference } => CheckResult::Differs { difference: self.clean(&difference) },
             CheckResult::NotRun { reason } => CheckResult::NotRun { reason: self.clean(&reason) },

@@ -22,7 +22,6 @@ const LEDGER_DEADLINE: Duration = Duration::from_secs(60);
 /// Rows that must be there before the backup begins, and again after it, so that a prefix means something.
 pub const LEDGER_ROWS: u64 = 25;
 
-
 pub async fn run(assignment: &Assignment<'_>, stage: &mut Stage, evidence: &mut Evidence) -> Result<(), Halt> {
     let scenario = assignment.scenario;
     let share = (scenario.seed.databases.len() + scenario.seed.files.len()).max(1) as u64;
@@ -38,7 +37,9 @@ pub async fn run(assignment: &Assignment<'_>, stage: &mut Stage, evidence: &mut 
             let request = Request::SetPassword { target: target.clone(), role: role.name.clone(), password };
             ask(&mut stage.prober, request).await?;
         }
-        evidence.databases.insert(name.clone(), fingerprint_database(&mut stage.prober, target, &database.live_tables).await?);
+        evidence
+            .databases
+            .insert(name.clone(), fingerprint_database(&mut stage.prober, target, &database.live_tables).await?);
     }
     let trees: Vec<_> = scenario.seed.files.iter().filter_map(|name| scenario.files.get_key_value(name)).collect();
     for (name, tree) in trees {
@@ -87,7 +88,9 @@ pub async fn stop_ledger(stage: &mut Stage, evidence: &mut Evidence) -> Result<(
     evidence.acknowledged.extend(end.acknowledged);
     match end.broken {
         None => Ok(()),
-        Some(reason) => Err(Halt::unverified(format!("the ledger's writer was cut off: {reason}"), "look at the database's log")),
+        Some(reason) => {
+            Err(Halt::unverified(format!("the ledger's writer was cut off: {reason}"), "look at the database's log"))
+        }
     }
 }
 
@@ -102,10 +105,7 @@ pub async fn owner(database: &Database, values: &Values) -> Result<PostgresTarge
     credential::postgres(database, &database.user, password, values).await
 }
 
-pub async fn ledger_target(
-    assignment: &Assignment<'_>,
-    values: &Values,
-) -> Result<Option<PostgresTarget>, ValueError> {
+pub async fn ledger_target(assignment: &Assignment<'_>, values: &Values) -> Result<Option<PostgresTarget>, ValueError> {
     let name = assignment.scenario.ledger.as_ref();
     match name.and_then(|name| assignment.scenario.databases.get(name)) {
         Some(database) => Ok(Some(owner(database, values).await?)),
@@ -156,9 +156,8 @@ pub fn public_names(system: &System, scenario: &Scenario) -> BTreeSet<String> {
     let principals = scenario.credentials.iter().filter_map(|credential| credential.user.as_ref());
     for from in users.chain(principals) {
         let ValueFrom::Secret(key) = from else { continue };
-        let object = secrets.iter().find(|secret| {
-            secret.name == key.object.name && secret.namespace == key.object.namespace
-        });
+        let object =
+            secrets.iter().find(|secret| secret.name == key.object.name && secret.namespace == key.object.namespace);
         let value = object.and_then(|secret| secret.values.get(&key.key)).and_then(Option::as_ref);
         names.extend(value.map(|value| value.expose().to_owned()));
     }

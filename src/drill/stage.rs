@@ -6,16 +6,16 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tokio::io::AsyncReadExt;
 
-use crate::drill::record::Halt;
 use crate::drill::Logs;
+use crate::drill::record::Halt;
 use crate::drill::station::{self, NAMESPACE};
 use crate::drill::value::Values;
-use crate::system::System;
 use crate::error::chain;
 use crate::kubernetes::{self, ExecRequest, Kubernetes, KubernetesError, Terminal, wait_for};
 use crate::probe::client::{Prober, RunningLedger};
-use crate::runtime::{ByteReader, ByteWriter};
 use crate::probe::{Reply, Request};
+use crate::runtime::{ByteReader, ByteWriter};
+use crate::system::System;
 
 /// How long a pod of the drill's own may take; they need no data and no network.
 const OWN_POD: Duration = Duration::from_secs(60);
@@ -72,7 +72,11 @@ impl Stage {
         for namespace in &self.namespaces {
             for pod in self.kubernetes.list(kubernetes::POD, namespace).await? {
                 if !is_ready(&pod) {
-                    states.push(format!("{}: {}", pod["metadata"]["name"].as_str().unwrap_or_default(), pod_state(&pod)));
+                    states.push(format!(
+                        "{}: {}",
+                        pod["metadata"]["name"].as_str().unwrap_or_default(),
+                        pod_state(&pod)
+                    ));
                 }
             }
         }
@@ -145,7 +149,10 @@ pub async fn connect_prober(kubernetes: &Kubernetes, namespace: &str, pod: &str)
 
 /// Asks a prober; whatever keeps it from answering is a matter of the harness.
 pub async fn ask(prober: &mut PodProber, request: Request) -> Result<Reply, Halt> {
-    prober.ask(&request).await.map_err(|error| Halt::unverified(chain(&error), "see what the prober says, and run the drill again"))
+    prober
+        .ask(&request)
+        .await
+        .map_err(|error| Halt::unverified(chain(&error), "see what the prober says, and run the drill again"))
 }
 
 /// A short-lived prober that mounts claims: made, used, removed.
@@ -187,9 +194,11 @@ pub async fn write_file(kubernetes: &Kubernetes, path: &str, content: &str) -> R
     let script = format!("umask 077 && mkdir -p \"$(dirname {path})\" && head -c {} > {path}", content.len());
     let argv = ["sh", "-c", &script];
     let terminal = Terminal::No;
-    let request = ExecRequest { namespace: NAMESPACE, pod: station::WORKSTATION, container: None, argv: &argv, terminal };
+    let request =
+        ExecRequest { namespace: NAMESPACE, pod: station::WORKSTATION, container: None, argv: &argv, terminal };
     let mut exec = kubernetes.exec(&request).await?;
-    let failed = |reason: String| Halt::unverified(format!("write a file on the workstation: {reason}"), "run the drill again");
+    let failed =
+        |reason: String| Halt::unverified(format!("write a file on the workstation: {reason}"), "run the drill again");
     if let Some(stdin) = &mut exec.stdin {
         stdin.write_all(content.as_bytes()).await.map_err(|error| failed(error.to_string()))?;
         stdin.flush().await.map_err(|error| failed(error.to_string()))?;

@@ -53,7 +53,8 @@ pub fn write(record: &mut Record, name: &str, kind: CheckKind, phase: Phase, sta
 }
 
 async fn database(assignment: &Assignment<'_>, stage: &mut Stage, evidence: &Evidence, name: &str) -> Finding {
-    let (Some(expected), Some(database)) = (evidence.databases.get(name), assignment.scenario.databases.get(name)) else {
+    let (Some(expected), Some(database)) = (evidence.databases.get(name), assignment.scenario.databases.get(name))
+    else {
         return Err(Halt::unverified("nothing was seeded to compare with", "look at the seed phase"));
     };
     let target = seed::owner(database, &stage.values).await?;

@@ -75,7 +75,11 @@ impl Local {
             name: CLUSTER.to_owned(),
             runtime: runtime.clone(),
             images: with_own_images(config.images, &program, config.kubectl.as_deref()),
-            outside: config.outside.into_iter().map(|(host, service)| (host, (station::NAMESPACE.to_owned(), service))).collect(),
+            outside: config
+                .outside
+                .into_iter()
+                .map(|(host, service)| (host, (station::NAMESPACE.to_owned(), service)))
+                .collect(),
             listeners: vec![loopback, inside],
             seed: config.seed,
         })
@@ -129,8 +133,15 @@ impl Local {
 }
 
 /// The drill's own images: redrill itself, and a workstation with kubectl.
-fn with_own_images(mut images: BTreeMap<String, Image>, program: &Path, kubectl: Option<&Path>) -> BTreeMap<String, Image> {
-    let show = |source: &Path, name: &str| ImageFile { source: source.to_owned(), target: format!("/usr/local/bin/{name}").into() };
+fn with_own_images(
+    mut images: BTreeMap<String, Image>,
+    program: &Path,
+    kubectl: Option<&Path>,
+) -> BTreeMap<String, Image> {
+    let show = |source: &Path, name: &str| ImageFile {
+        source: source.to_owned(),
+        target: format!("/usr/local/bin/{name}").into(),
+    };
     let image = |reference: &str, files: Vec<ImageFile>| {
         let path = "/usr/local/bin:/usr/lib/postgresql/15/bin:/usr/bin:/bin:/usr/sbin:/sbin".to_owned();
         let env = vec![("PATH".to_owned(), path), ("LANG".to_owned(), "C.UTF-8".to_owned())];
@@ -147,7 +158,8 @@ fn with_own_images(mut images: BTreeMap<String, Image>, program: &Path, kubectl:
 fn own_addresses() -> Vec<IpAddr> {
     let mut addresses = Vec::new();
     for interface in nix::ifaddrs::getifaddrs().into_iter().flatten() {
-        let address = interface.address.as_ref().and_then(|address| address.as_sockaddr_in()).map(|address| address.ip());
+        let address =
+            interface.address.as_ref().and_then(|address| address.as_sockaddr_in()).map(|address| address.ip());
         if let Some(address) = address.filter(|address| !address.is_loopback()) {
             addresses.push(IpAddr::V4(address));
         }

@@ -31,9 +31,10 @@ impl RunDirectory {
         let lock = File::create(&lock_path).map_err(doing("make", &lock_path))?;
         lock.try_lock().map_err(|error| match error {
             TryLockError::Error(source) => doing("lock", &lock_path)(source),
-            TryLockError::WouldBlock => {
-                EnvironmentError::Failed { doing: format!("lock {}", lock_path.display()), reason: "a live run has it".into() }
-            }
+            TryLockError::WouldBlock => EnvironmentError::Failed {
+                doing: format!("lock {}", lock_path.display()),
+                reason: "a live run has it".into(),
+            },
         })?;
         let path = parent.join(name);
         DirBuilder::new().mode(0o711).create(&path).map_err(doing("make", &path))?;
@@ -83,7 +84,9 @@ async fn remove(path: &Path) -> Result<(), EnvironmentError> {
     let removed = tokio::task::spawn_blocking(move || sandbox::remove_run_directory(&program, &path)).await;
     match removed {
         Ok(result) => Ok(result?),
-        Err(error) => Err(EnvironmentError::Failed { doing: "remove a run's directory".into(), reason: error.to_string() }),
+        Err(error) => {
+            Err(EnvironmentError::Failed { doing: "remove a run's directory".into(), reason: error.to_string() })
+        }
     }
 }
 
