@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use aho_corasick::AhoCorasick;
+use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -120,7 +120,8 @@ impl Patterns {
     fn new(all: BTreeSet<Vec<u8>>) -> Self {
         let longest = all.iter().map(Vec::len).max().unwrap_or(0);
         // Building fails only above some 2^31 bytes of patterns; searching one by one is slow and still right.
-        let automaton = AhoCorasick::new(&all).ok();
+        // Not a DFA: secrets are added one by one during a run, and that one takes far longer to build than it saves.
+        let automaton = AhoCorasick::builder().kind(Some(AhoCorasickKind::ContiguousNFA)).build(&all).ok();
         Self { all, longest, automaton }
     }
 

@@ -104,7 +104,7 @@ fn as_programs_print(secret: &str) -> Vec<Vec<u8>> {
         URL_SAFE_NO_PAD.encode(secret).into_bytes(),
         secret.bytes().map(|byte| format!("{byte:02x}")).collect::<String>().into_bytes(),
         secret.bytes().map(|byte| format!("{byte:02X}")).collect::<String>().into_bytes(),
-        json[1..json.len() - 1].as_bytes().to_vec(),
+        json.as_bytes()[1..json.len() - 1].to_vec(),
         secret.replace('\'', r"'\''").into_bytes(),
     ];
     all.retain(|form| form.len() >= SHORTEST);
