@@ -64,7 +64,10 @@ async fn a_pod_waits_for_the_secret_behind_a_volume() {
     cluster.create(&POD, "web", json!({"spec": pod}));
     cluster.until("failed mount", |cluster| !cluster.events("FailedMount").is_empty()).await;
     assert_eq!(state(&cluster, "web")["state"]["waiting"]["reason"], "ContainerCreating");
-    assert_eq!(cluster.events("FailedMount"), ["MountVolume.SetUp failed for volume \"keys\" : secret \"db\" not found"]);
+    assert_eq!(
+        cluster.events("FailedMount"),
+        ["MountVolume.SetUp failed for volume \"keys\" : secret \"db\" not found"]
+    );
     cluster.create(&SECRET, "db", json!({"data": {}}));
     cluster.until_ready(1).await;
 }
@@ -134,7 +137,8 @@ async fn readiness_decides_endpoints_and_names() {
 async fn a_name_from_outside_follows_the_service_of_another_cluster() {
     let other = Cluster::start();
     other.create(&SERVICE, "s3", json!({"spec": {"selector": {"app": "s3"}, "ports": [{"port": 9000}]}}));
-    let target = Outside::Service { store: other.store.clone(), namespace: "shop".to_owned(), service: "s3".to_owned() };
+    let target =
+        Outside::Service { store: other.store.clone(), namespace: "shop".to_owned(), service: "s3".to_owned() };
     let cluster = Cluster::with(BTreeMap::from([("s3.example.com".to_owned(), target)]));
     cluster.create(&POD, "client", json!({"spec": spec("serve")}));
     cluster.until_ready(1).await;
@@ -246,7 +250,7 @@ async fn an_http_probe_asks_the_pod_and_takes_only_success() {
     let port = listener.local_addr().unwrap().port();
     let router = axum::Router::new().route("/healthz", axum::routing::get(|| async { "fine" }));
     let server = tokio::spawn(async move { axum::serve(listener, router).await });
-    let cluster = Cluster::start();
+    let cluster = Cluster { limit: Duration::from_secs(20), ..Cluster::start() };
     for (name, path) in [("good", "/healthz"), ("bad", "/nothing")] {
         let mut pod = spec("serve");
         pod["containers"][0]["ports"] = json!([{"name": "http", "containerPort": port}]);
@@ -264,9 +268,7 @@ async fn an_http_probe_asks_the_pod_and_takes_only_success() {
 async fn an_image_that_is_not_there_is_told_in_the_status_and_in_events() {
     let cluster = Cluster::start();
     cluster.create(&POD, "web", json!({"spec": {"containers": [{"name": "c", "image": "absent:1"}]}}));
-    cluster
-        .until("waiting", |cluster| state(cluster, "web")["state"]["waiting"]["reason"] == "ImagePullBackOff")
-        .await;
+    cluster.until("waiting", |cluster| state(cluster, "web")["state"]["waiting"]["reason"] == "ImagePullBackOff").await;
     assert!(cluster.events("Failed").iter().any(|message| message.contains("absent:1 is not among the images")));
     cluster.delete(&POD, "web");
     cluster.until("gone", |cluster| cluster.get(&POD, "web").is_none()).await;
