@@ -305,12 +305,9 @@ fn changed(context: &Context, event: &Event) {
 }
 
 fn pod_changed(context: &Context, event: &Event, namespace: &str) {
-    let labels = &event.object["metadata"]["labels"];
+    // All of them: which one selected the pod before a change of its labels is not known any more.
     for service in context.store.list(&kind::SERVICE, Some(namespace)).1 {
-        let selector = service["spec"]["selector"].as_object();
-        if selector.is_some_and(|selector| object::has_labels(selector, labels)) {
-            context.queue.add(Key::new(Controller::Service, namespace, &names(&service).1));
-        }
+        context.queue.add(Key::new(Controller::Service, namespace, &names(&service).1));
     }
     if event.event == EventType::Deleted || object::is_finished(&event.object) {
         for claim in claim::claims_of(&event.object) {
@@ -319,7 +316,7 @@ fn pod_changed(context: &Context, event: &Event, namespace: &str) {
     }
     if event.event == EventType::Added && object::controller_of(&event.object).is_none() {
         for set in context.store.list(&kind::REPLICA_SET, Some(namespace)).1 {
-            if object::selects(&set["spec"]["selector"], labels) {
+            if object::selects(&set["spec"]["selector"], &event.object["metadata"]["labels"]) {
                 context.queue.add(Key::new(Controller::ReplicaSet, namespace, &names(&set).1));
             }
         }

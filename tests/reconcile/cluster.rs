@@ -29,6 +29,8 @@ pub struct Cluster {
     pub store: Arc<Store>,
     pub runtime: Arc<FakeRuntime>,
     pub reconciler: Reconciler,
+    /// How long to wait for a condition. On a paused clock it costs nothing.
+    pub limit: Duration,
 }
 
 impl Cluster {
@@ -50,7 +52,7 @@ impl Cluster {
             seed: 1,
         });
         store.create(&NAMESPACE, json!({"metadata": {"name": "shop"}})).unwrap();
-        Self { store, runtime, reconciler }
+        Self { store, runtime, reconciler, limit: Duration::from_secs(3600) }
     }
 
     pub fn create(&self, kind: &'static Kind, name: &str, mut object: Value) {
@@ -105,7 +107,7 @@ impl Cluster {
                 }
             }
         };
-        let limit = Duration::from_secs(3600);
+        let limit = self.limit;
         if timeout(limit, wait).await.is_err() {
             let pods: Vec<_> = self.pods().iter().map(|pod| pod["status"].to_string()).collect();
             panic!("{what} did not come to pass; pods: {pods:#?}; calls: {:#?}", self.runtime.calls());

@@ -250,7 +250,7 @@ async fn an_http_probe_asks_the_pod_and_takes_only_success() {
     let port = listener.local_addr().unwrap().port();
     let router = axum::Router::new().route("/healthz", axum::routing::get(|| async { "fine" }));
     let server = tokio::spawn(async move { axum::serve(listener, router).await });
-    let cluster = Cluster::start();
+    let cluster = Cluster { limit: Duration::from_secs(20), ..Cluster::start() };
     for (name, path) in [("good", "/healthz"), ("bad", "/nothing")] {
         let mut pod = spec("serve");
         pod["containers"][0]["ports"] = json!([{"name": "http", "containerPort": port}]);

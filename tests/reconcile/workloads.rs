@@ -50,6 +50,7 @@ async fn a_rolling_update_never_has_less_than_allowed_available() {
     let cluster = Cluster::start();
     cluster.create(&DEPLOYMENT, "web", deployment(4, spec("one")));
     cluster.until_ready(4).await;
+    cluster.reconciler.settled().await;
     let mut watch = cluster.store.watch(cluster.store.resource_version()).unwrap().1;
     cluster.change(&DEPLOYMENT, "web", |web| {
         web["spec"]["template"]["spec"]["containers"][0]["command"] = json!(["two"]);
@@ -113,6 +114,7 @@ async fn recreate_ends_every_old_pod_before_the_first_new_one() {
             pods.len() == 2 && pods.iter().all(|pod| pod["spec"]["containers"][0]["command"][0] == "two")
         })
         .await;
+    cluster.until_ready(2).await;
     let calls = cluster.runtime.calls();
     let pods: Vec<_> = calls.iter().filter(|call| call.contains("_pod")).map(|call| &call[..6]).collect();
     assert_eq!(pods[..6], ["create", "create", "remove", "remove", "create", "create"]);
@@ -172,7 +174,9 @@ async fn a_stateful_set_is_updated_from_the_highest_ordinal_down() {
     cluster
         .until("updated", |cluster| {
             let db = cluster.get(&STATEFUL_SET, "db").unwrap();
-            db["status"]["updatedReplicas"] == 2 && db["status"]["currentRevision"] == db["status"]["updateRevision"]
+            db["status"]["observedGeneration"] == db["metadata"]["generation"]
+                && db["status"]["updatedReplicas"] == 2
+                && db["status"]["currentRevision"] == db["status"]["updateRevision"]
         })
         .await;
     let calls = cluster.runtime.calls();

@@ -6,6 +6,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Container, ExecAction, HTTPGetAction, Probe};
@@ -185,11 +186,13 @@ pub async fn http_get(pod: &PodWorker, container: &Container, action: &HTTPGetAc
         request = request.header(&header.name, &header.value);
     }
     let request = request.body(String::new()).map_err(|error| failed(&error))?;
-    let response = async { sender.send_request(request).await.map_err(|error| failed(&error)) };
+    let mut response = pin!(sender.send_request(request));
     let response = tokio::select! {
-        response = response => response?,
-        ended = connection => return Err(ended.err().map_or_else(|| failed(&"connection closed"), |error| failed(&error))),
+        response = &mut response => response,
+        // A server that closes right after its answer ends both in one step.
+        _ = connection => response.await,
     };
+    let response = response.map_err(|error| failed(&error))?;
     match response.status().as_u16() {
         200..400 => Ok(()),
         status => Err(format!("HTTP probe failed with statuscode: {status}")),
