@@ -109,3 +109,20 @@ async fn a_wrong_key_is_refused() {
     let nothing: Vec<_> = std::fs::read_dir(fixture.path("root/backups")).unwrap().collect();
     assert!(nothing.is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement: cargo test --test s3 -- --ignored --nocapture"]
+async fn two_hundred_megabytes_there_and_back() {
+    let fixture = Fixture::start().await;
+    let big = fixture.path("big");
+    let urandom = std::io::Read::take(std::fs::File::open("/dev/urandom").unwrap(), 200 << 20);
+    std::io::copy(&mut { urandom }, &mut std::fs::File::create(&big).unwrap()).unwrap();
+    fixture.run("first", &["init"]).await;
+    let start = std::time::Instant::now();
+    backup_stdin(&fixture, &big).await;
+    let backed_up = start.elapsed();
+    let start = std::time::Instant::now();
+    let dumped = fixture.run("first", &["dump", "latest", "stdin"]).await;
+    println!("200 MiB: backup {backed_up:.1?}, dump {:.1?}", start.elapsed());
+    assert!(dumped.stdout == std::fs::read(&big).unwrap());
+}
