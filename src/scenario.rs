@@ -4,12 +4,12 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
 
 mod discover;
 mod file;
 pub mod problem;
 mod procedure;
+mod promise;
 mod reader;
 mod value;
 pub mod yaml;
@@ -17,8 +17,9 @@ pub mod yaml;
 pub use discover::Scenarios;
 pub use problem::{Problem, Problems};
 pub use value::parse_size;
+pub use promise::{BackupDuration, DrillAcceptance, EnvironmentName, Objective, Schedule};
 
-use crate::outcome::{Acceptance, Expectation, HumanTime, ObjectiveKind, ProgramLabel, SourceRef};
+use crate::outcome::{Acceptance, Expectation, HumanTime, ProgramLabel, SourceRef};
 
 /// A checked scenario. Paths are joined to the scenario's folder.
 #[derive(Debug, Clone, PartialEq)]
@@ -384,44 +385,6 @@ pub enum Change {
     /// Commands before the step that holds it.
     InsertBefore(Vec<String>),
     InsertAfter(Vec<String>),
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct Schedule {
-    pub interval: Duration,
-    pub duration: BackupDuration,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BackupDuration {
-    /// As long as the drill's own backup took.
-    Measured,
-    Declared(Duration),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum EnvironmentName {
-    Local,
-    Docker,
-    Kind,
-    Kube,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct Objective {
-    pub kind: ObjectiveKind,
-    pub promise: Duration,
-    /// Where a missed promise is a failure; elsewhere it is printed as indicative.
-    pub representative: Vec<EnvironmentName>,
-    pub source: SourceRef,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct DrillAcceptance {
-    /// Empty: all drills.
-    pub drills: Vec<String>,
-    pub acceptance: Acceptance,
-    pub source: SourceRef,
 }
 
 impl Scenario {

@@ -209,6 +209,19 @@ fn a_slot_without_a_source_is_a_problem_of_the_step_that_has_it() {
 }
 
 #[test]
+fn a_slot_that_takes_what_was_not_printed_yet_is_a_problem() {
+    let output = |procedure: &str| {
+        format!("{{ place: BACKUP_NAME, from: {{ output: {{ procedure: {procedure}, item: 1 }}, pattern: '(.*)' }} }}")
+    };
+    let earlier = Shop::new().with("scenario.yaml", "{ place: BACKUP_NAME, from: latest }", &output("Save"));
+    earlier.check().unwrap_or_else(|problems| panic!("{problems}"));
+    let itself = Shop::new().with("scenario.yaml", "{ place: BACKUP_NAME, from: latest }", &output("Bring back"));
+    let problems = itself.problems();
+    let expected = "scenario.yaml:30: slot `BACKUP_NAME` of page.md:7 takes what page.md:7 prints, which drill `all` has not run by then";
+    assert_eq!(problems, [expected]);
+}
+
+#[test]
 fn a_slot_that_no_step_has_any_more_is_drift() {
     let shop = Shop::new().with("page.md", " BACKUP_NAME", "").with("page.md", "password: new", "password: other");
     let problems = shop.problems();

@@ -8,7 +8,7 @@ use super::{Action, AppliedErratum, AsWritten, DrillPlan, Plan, PlannedStep, Slo
 use crate::outcome::{Phase, ProgramLabel, SourceRef, TextLabel};
 use crate::runbook::{Procedure, Runbook, Step, StepKind};
 use crate::scenario::{
-    Binding, Deed, Drill, ObjectName, Part, Problem, Problems, Scenario, SlotBinding, Waived, Waiver,
+    Binding, Deed, Drill, ObjectName, Part, Problem, Problems, Scenario, SlotBinding, SlotSource, Waived, Waiver,
 };
 
 impl Plan {
@@ -69,7 +69,31 @@ impl<'s> Planner<'s> {
         let backup = phase(&drill.backup, Phase::Backup);
         let restore = phase(&drill.restore, Phase::Restore);
         let reconcile = phase(&drill.reconcile, Phase::Reconcile);
+        self.refuse_unproduced(&drill.name, backup.iter().chain(&restore).chain(&reconcile));
         DrillPlan { name: drill.name.clone(), writers: drill.writers, backup, restore, reconcile, errata }
+    }
+
+    /// A slot that takes what another step printed comes after that step, in the same drill.
+    fn refuse_unproduced<'p>(&mut self, drill: &str, steps: impl Iterator<Item = &'p PlannedStep>) {
+        let mut before: BTreeSet<&SourceRef> = BTreeSet::new();
+        for step in steps {
+            for slot in &step.slots {
+                let SlotSource::Output { step: producer, .. } = &slot.from else { continue };
+                match locate::step(self.runbook, producer) {
+                    Ok(place) if before.contains(&place.of(self.runbook).1.source) => {}
+                    Ok(place) => {
+                        let producer = &place.of(self.runbook).1.source;
+                        let message = format!(
+                            "slot `{}` of {} takes what {producer} prints, which drill `{drill}` has not run by then",
+                            slot.place, step.source
+                        );
+                        self.problems.push(Problem::new(&slot.source, message));
+                    }
+                    Err(problem) => self.problems.push(problem),
+                }
+            }
+            before.insert(&step.source);
+        }
     }
 
     fn part(&mut self, part: &Part, phase: Phase, errata: &mut Vec<AppliedErratum>) -> Vec<PlannedStep> {

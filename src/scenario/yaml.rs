@@ -247,8 +247,9 @@ mod tests {
 
     #[test]
     fn a_deep_nest_is_a_problem_and_no_overflow() {
-        let (_, problems) = read(&"[".repeat(5000));
-        assert!(problems[0].contains("nested more than"), "{problems:?}");
+        let (_, problems) = read(&("[".repeat(100) + &"]".repeat(100)));
+        assert!(problems[0].contains("nested more than 64 deep"), "{problems:?}");
+        assert_eq!(read(&"[".repeat(50_000)).1.len(), 1);
     }
 
     proptest! {

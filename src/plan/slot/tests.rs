@@ -39,7 +39,7 @@ fn a_place_is_a_whole_word_right_behind_what_is_said_to_be_before_it() {
     let spans = spans(text, &binding("new", Some("restic-new-password: ")));
     assert_eq!(spans.len(), 1);
     assert_eq!(&text[spans[0].clone()], "new");
-    assert_eq!(super::spans("golden old", &binding("old", None)), [7..10]);
+    assert_eq!(super::spans("golden old", &binding("old", None)), vec![7..10; 1]);
 }
 
 #[test]
