@@ -217,8 +217,9 @@ fn open_sub_path(volume: &File, path: &Path) -> io::Result<OwnedFd> {
         let parent = open_below(volume, below.parent().unwrap_or(Path::new(".")))?;
         let name = below.file_name().unwrap_or_default();
         nix::sys::stat::mkdirat(&parent, name, nix::sys::stat::Mode::from_bits_truncate(0o777))?;
-        let made =
-            File::open(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&open_below(volume, &below)?)))?;
+        let made = open_below(volume, &below)?;
+        // An O_PATH descriptor has no mode to change; opened again it has.
+        let made = File::open(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&made)))?;
         made.set_permissions(Permissions::from_mode(mode))?;
     }
     open_below(volume, &below)

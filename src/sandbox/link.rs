@@ -199,6 +199,7 @@ fn greet(socket: &UnixStream, setup: &Setup) -> Result<IpAddr, Option<SandboxErr
         Ok(Some((Notice::Ready { bridge }, _))) => Ok(bridge),
         Ok(Some((Notice::Refused(fault), _))) => Err(Some(refused(fault))),
         Ok(Some(_) | None) => Err(None),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Err(None),
         Err(error) => Err(io(error)),
     }
 }

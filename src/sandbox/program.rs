@@ -94,8 +94,8 @@ pub(crate) fn take_streams(streams: &Streams, owner: &Identity) -> Result<(), Fa
 /// What is inherited ignored stays ignored over exec, and a shell could not even trap it.
 pub(crate) fn reset_signals() -> Result<(), Fault> {
     for signal in 1..=libc::SIGRTMAX() {
-        // SAFETY: sets the default action; the few signals that refuse have no other.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        // Refused for the two that nobody can ignore.
+        let _ = syscall::reset_signal(signal);
     }
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).doing("unblock signals")
 }

@@ -63,7 +63,6 @@ pub(crate) fn run() -> ExitCode {
     let mut order = Vec::new();
     let parsed = std::io::stdin()
         .read_to_end(&mut order)
-        .map_err(std::io::Error::from)
         .and_then(|_| Ok(serde_json::from_slice::<(IdRange, Vec<u8>)>(&order)?))
         .doing("read what to remove");
     match parsed.and_then(|(ids, path)| empty(ids, &PathBuf::from(std::ffi::OsString::from_vec(path)))) {

@@ -101,6 +101,15 @@ pub(crate) fn close_others_on_exec() -> io::Result<()> {
     check(unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) }).map(drop)
 }
 
+/// Gives a signal its default action. Past the C library, which keeps two signals for itself.
+pub(crate) fn reset_signal(signal: libc::c_int) -> io::Result<()> {
+    // The kernel's sigaction, all zero: SIG_DFL, no flags, an empty mask of 64 signals.
+    let action = [0_u64; 4];
+    // SAFETY: the structure is as long as the kernel's, which is told the size of the mask.
+    check(unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, action.as_ptr(), std::ptr::null::<u64>(), 8) })
+        .map(drop)
+}
+
 /// Leaves the caller's session keyring, whose keys would be found by what runs here.
 pub(crate) fn join_new_keyring() -> io::Result<()> {
     const KEYCTL_JOIN_SESSION_KEYRING: libc::c_int = 1;
