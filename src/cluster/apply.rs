@@ -64,7 +64,9 @@ pub fn apply(
         return Err(conflict(kind, body, &conflicts));
     }
     for (_, path) in &conflicts {
-        managers.iter_mut().for_each(|other| drop(other.paths.remove(path)));
+        for other in &mut managers {
+            other.paths.remove(path);
+        }
     }
 
     let mine = managers.iter().position(|one| one.is(manager, "Apply", "")).map(|index| managers.remove(index));

@@ -232,7 +232,10 @@ fn update_managed(
     keep_what_the_path_does_not_write(target, current, &mut object);
     default::default(kind, &mut object);
     check_identity(kind, current, &object)?;
-    validate::update(kind, current, &object)?;
+    // What controllers made did not go through here: compared is what either would be with its defaults.
+    let mut before = current.clone();
+    default::default(kind, &mut before);
+    validate::update(kind, &before, &object)?;
     if options.dry_run {
         return Ok(object);
     }
