@@ -433,3 +433,138 @@ async fn a_certificate_of_another_cluster_is_turned_away() {
     assert!(message.contains("remote error: tls"), "{message}");
     assert!(cluster.runtime.groups.lock().unwrap().is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_has_a_size_that_changes_and_takes_control_characters() {
+    use k8s_openapi::api::core::v1::Pod;
+    use kube::api::{Api, AttachParams, TerminalSize};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let cluster = Cluster::start();
+    cluster.pod("web");
+    let pods: Api<Pod> = Api::namespaced(cluster.server.kube_client().await.unwrap(), "taiga");
+    let mut session = pods.exec("web", ["sh", "-i"], &AttachParams::interactive_tty()).await.unwrap();
+    let mut sizes = session.terminal_size().unwrap();
+    let (mut stdin, mut stdout) = (session.stdin().unwrap(), session.stdout().unwrap());
+    futures::SinkExt::send(&mut sizes, TerminalSize { width: 132, height: 43 }).await.unwrap();
+    let mut seen = String::new();
+    // The size arrives on a channel of its own, so the shell is asked until it has it.
+    for _ in 0..50 {
+        stdin.write_all(b"stty size\n").await.unwrap();
+        let mut bytes = [0; 4096];
+        let read = stdout.read(&mut bytes).await.unwrap();
+        seen.push_str(&String::from_utf8_lossy(&bytes[..read]));
+        if seen.contains("43 132") {
+            break;
+        }
+    }
+    assert!(seen.contains("43 132"), "{seen}");
+    stdin.write_all(b"sleep 60\n\x03").await.unwrap();
+    stdin.write_all(b"exit 5\n").await.unwrap();
+    let status = session.take_status().unwrap();
+    let drain = tokio::spawn(async move { stdout.read_to_string(&mut String::new()).await });
+    let status = tokio::time::timeout(std::time::Duration::from_secs(20), status).await.unwrap().unwrap();
+    assert_eq!(status.details.unwrap().causes.unwrap()[0].message.as_deref(), Some("5"));
+    drain.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_is_killed_takes_its_program_with_it() {
+    let cluster = Cluster::start();
+    cluster.pod("web");
+    let mut command = cluster.command(&["exec", "web", "--", "sleep", "1000"]);
+    let mut kubectl = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    let group = loop {
+        if let Some(group) = cluster.runtime.groups.lock().unwrap().first() {
+            break *group;
+        }
+        assert!(std::time::Instant::now() < deadline, "the program never started");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    };
+    kubectl.kill().unwrap();
+    kubectl.wait().unwrap();
+    // Signal 0 asks whether anything of the group is left.
+    while unsafe { libc::killpg(group, 0) } == 0 {
+        assert!(std::time::Instant::now() < deadline, "the program outlived its client");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes 75 seconds: longer than the minute after which kubectl gives up on unanswered pings"]
+async fn a_program_that_does_not_read_its_stdin_for_long_does_not_lose_its_session() {
+    let cluster = Cluster::start();
+    cluster.pod("web");
+    let output = cluster.run(&["exec", "-i", "web", "--", "sh", "-c", "sleep 75; wc -c"], vec![b'x'; 50_000_000]).await;
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "50000000");
+}
+
+/// One line of `testdata/api_cases.yaml`.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    name: String,
+    /// Where the expected answer is from: the documentation, or a version that was asked.
+    from: String,
+    given: Option<Given>,
+    request: CaseRequest,
+    body: Value,
+    code: u16,
+    message: Option<String>,
+    #[serde(default)]
+    at: std::collections::BTreeMap<String, Value>,
+}
+
+#[derive(serde::Deserialize)]
+struct Given {
+    path: String,
+    body: Value,
+}
+
+#[derive(serde::Deserialize)]
+struct CaseRequest {
+    method: String,
+    path: String,
+    #[serde(rename = "type")]
+    patch_type: Option<String>,
+}
+
+async fn send(client: &kube::Client, method: &str, path: &str, content_type: &str, body: &Value) -> (u16, Value) {
+    use http_body_util::BodyExt;
+    let body = if body.is_null() { Vec::new() } else { serde_json::to_vec(body).unwrap() };
+    let request = http::Request::builder().method(method).uri(path).header("content-type", content_type);
+    let response = client.send(request.body(kube::client::Body::from(body)).unwrap()).await.unwrap();
+    let code = response.status().as_u16();
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    (code, serde_json::from_slice(&bytes).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_served_api_answers_every_documented_case_as_an_api_server_does() {
+    let cases: Vec<Case> = serde_yaml_ng::from_str(include_str!("testdata/api_cases.yaml")).unwrap();
+    let mut wrong = Vec::new();
+    for case in &cases {
+        let cluster = Cluster::start();
+        let client = cluster.server.kube_client().await.unwrap();
+        if let Some(given) = &case.given {
+            let (code, answer) = send(&client, "POST", &given.path, "application/json", &given.body).await;
+            assert_eq!(code, 201, "{}: {answer}", case.name);
+        }
+        let content_type = case
+            .request
+            .patch_type
+            .as_ref()
+            .map_or("application/json".to_owned(), |patch_type| format!("application/{patch_type}+json"));
+        let (code, answer) = send(&client, &case.request.method, &case.request.path, &content_type, &case.body).await;
+        let message = answer["message"].as_str().unwrap_or_default();
+        let at = |(pointer, wanted): (&String, &Value)| answer.pointer(pointer).unwrap_or(&Value::Null) == wanted;
+        let is_right = code == case.code
+            && case.message.as_ref().is_none_or(|wanted| message.contains(wanted))
+            && case.at.iter().all(at);
+        if !is_right {
+            wrong.push(format!("{} (from {}): {code} {answer:#}", case.name, case.from));
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {} differ:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
+}
