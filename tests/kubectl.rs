@@ -301,6 +301,9 @@ async fn logs_are_read_followed_and_cut() {
     assert_eq!(cluster.ok(&["logs", "web", "--tail=1"]).await, "three\n");
     assert_eq!(cluster.ok(&["logs", "-f", "web"]).await, "one\ntwo\nthree\nlater\n");
     assert!(cluster.ok(&["logs", "-l", "app=web", "--prefix"]).await.contains("[pod/web/app] three"));
+    let future = "/api/v1/namespaces/taiga/pods?watch=true&resourceVersion=999999999";
+    let future = cluster.fails(&["get", "--raw", future], "").await;
+    assert!(future.contains("Too large resource version"), "{future}");
     let previous = cluster.fails(&["logs", "web", "--previous"], "").await;
     assert!(previous.contains(r#"previous terminated container "app" in pod "web" not found"#), "{previous}");
     let since = cluster.fails(&["logs", "web", "--since=1h"], "").await;
@@ -459,12 +462,18 @@ async fn a_terminal_has_a_size_that_changes_and_takes_control_characters() {
         }
     }
     assert!(seen.contains("43 132"), "{seen}");
-    stdin.write_all(b"sleep 60\n\x03").await.unwrap();
-    stdin.write_all(b"exit 5\n").await.unwrap();
     let status = session.take_status().unwrap();
     let drain = tokio::spawn(async move { stdout.read_to_string(&mut String::new()).await });
+    stdin.write_all(b"sleep 600\n").await.unwrap();
+    // A control-C that comes while the shell is starting its program reaches neither: a person presses it again.
+    let interrupt = tokio::spawn(async move {
+        while stdin.write_all(b"\x03").await.is_ok() && stdin.write_all(b"exit 5\n").await.is_ok() {
+            tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        }
+    });
     let status = tokio::time::timeout(std::time::Duration::from_secs(20), status).await.unwrap().unwrap();
     assert_eq!(status.details.unwrap().causes.unwrap()[0].message.as_deref(), Some("5"));
+    interrupt.abort();
     drain.abort();
 }
 
