@@ -3,18 +3,16 @@
 //! Fields are kept as sets of paths per manager (`metadata.managedFields`, format `FieldsV1`): objects are granular, lists
 //! with a merge key are granular by key, other lists and label selectors are one field each.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::kind::Kind;
-use super::schema::{self, Field, Message, Shape};
+use super::schema;
 use super::store::{ApiError, names, now};
 
-/// One step of a path, as `FieldsV1` writes it: `f:name`, `k:{"name":"web"}` or `v:"value"`.
-type Step = String;
-type Path = Vec<Step>;
-type Paths = BTreeSet<Path>;
+mod fields;
+use fields::{Path, Paths, leaves, merge, owned_paths, path_text, read_fields, remove, write_fields};
 
 /// An entry of `managedFields`.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,7 +62,7 @@ pub fn apply(
         return Err(conflict(kind, body, &conflicts));
     }
     for (_, path) in &conflicts {
-        for other in managers.iter_mut() {
+        for other in &mut managers {
             other.paths.remove(path);
         }
     }
@@ -170,21 +168,6 @@ fn conflict(kind: &Kind, body: &Value, conflicts: &[(String, Path)]) -> ApiError
     }
 }
 
-/// `.spec.template.spec.containers[name="web"].image`.
-fn path_text(path: &Path) -> String {
-    let step = |step: &Step| match step.split_once(':') {
-        Some(("k", key)) => {
-            let key: Map<String, Value> = serde_json::from_str(key).unwrap_or_default();
-            let pairs: Vec<_> = key.iter().map(|(name, value)| format!("{name}={value}")).collect();
-            format!("[{}]", pairs.join(","))
-        }
-        Some(("v", value)) => format!("[={value}]"),
-        Some((_, name)) => format!(".{name}"),
-        None => String::new(),
-    };
-    path.iter().map(step).collect()
-}
-
 fn is_identity(path: &Path) -> bool {
     let top = path.first().map(String::as_str);
     let name = path.get(1).map(String::as_str);
@@ -213,173 +196,6 @@ fn is_servers_own(path: &Path) -> bool {
     }
 }
 
-/// How a value is divided into fields.
-enum Division<'a> {
-    Leaf,
-    Object(&'a Map<String, Value>, Option<&'static Message>),
-    Keyed(&'a [Value], Vec<&'static str>, Option<&'static Message>),
-    Set(&'a [Value]),
-}
-
-fn divide<'a>(field: Option<&'static Field>, value: &'a Value) -> Division<'a> {
-    let message = field.and_then(Field::message);
-    match (value, field) {
-        (Value::Object(map), Some(field))
-            if field.shape != Shape::List && field.of != "meta.LabelSelector" && !map.is_empty() =>
-        {
-            Division::Object(map, message.filter(|_| field.shape == Shape::One))
-        }
-        (Value::Array(list), Some(field)) if field.merges && !list.is_empty() => match field.merge_key {
-            None => Division::Set(list),
-            Some(key) => {
-                // Merge patches know these by one key, server-side apply by two.
-                let keys = match (key, field.of) {
-                    ("containerPort", _) | ("port", "core.ServicePort") => vec![key, "protocol"],
-                    _ => vec![key],
-                };
-                Division::Keyed(list, keys, message)
-            }
-        },
-        _ => Division::Leaf,
-    }
-}
-
-fn item_step(keys: &[&'static str], item: &Value) -> Step {
-    let key: Map<String, Value> = keys
-        .iter()
-        .map(|key| {
-            let value = item.get(*key).cloned();
-            ((*key).to_owned(), value.unwrap_or_else(|| if *key == "protocol" { json!("TCP") } else { Value::Null }))
-        })
-        .collect();
-    format!("k:{}", Value::Object(key))
-}
-
-/// Every field with its value; items of keyed lists stand for themselves too (with no value).
-fn leaves(message: &'static Message, object: &Value) -> BTreeMap<Path, Value> {
-    let mut found = BTreeMap::new();
-    if let Value::Object(map) = object {
-        collect_object(Some(message), map, &mut Vec::new(), &mut found);
-    }
-    found
-}
-
-fn owned_paths(message: &'static Message, object: &Value) -> Paths {
-    leaves(message, object).into_keys().collect()
-}
-
-fn collect_object(
-    message: Option<&'static Message>,
-    map: &Map<String, Value>,
-    path: &mut Path,
-    found: &mut BTreeMap<Path, Value>,
-) {
-    for (name, value) in map {
-        path.push(format!("f:{name}"));
-        collect(message.and_then(|message| message.field(name)), value, path, found);
-        path.pop();
-    }
-}
-
-fn collect(field: Option<&'static Field>, value: &Value, path: &mut Path, found: &mut BTreeMap<Path, Value>) {
-    match divide(field, value) {
-        Division::Leaf => drop(found.insert(path.clone(), value.clone())),
-        Division::Object(map, Some(message)) => collect_object(Some(message), map, path, found),
-        Division::Object(map, None) => {
-            for (key, value) in map {
-                path.push(format!("f:{key}"));
-                found.insert(path.clone(), value.clone());
-                path.pop();
-            }
-        }
-        Division::Keyed(items, keys, message) => {
-            for item in items {
-                path.push(item_step(&keys, item));
-                found.insert(path.clone(), Value::Null);
-                if let Value::Object(map) = item {
-                    collect_object(message, map, path, found);
-                }
-                path.pop();
-            }
-        }
-        Division::Set(items) => {
-            for item in items {
-                path.push(format!("v:{item}"));
-                found.insert(path.clone(), item.clone());
-                path.pop();
-            }
-        }
-    }
-}
-
-/// Sets everything of `body` in `object`.
-fn merge(message: Option<&'static Message>, object: &mut Value, body: &Value) {
-    let Value::Object(body) = body else { return };
-    for (name, value) in body {
-        let field = message.and_then(|message| message.field(name));
-        merge_field(field, &mut object[name.as_str()], value);
-    }
-}
-
-fn merge_field(field: Option<&'static Field>, target: &mut Value, value: &Value) {
-    match divide(field, value) {
-        Division::Object(_, message) if target.is_object() => match message {
-            Some(message) => merge(Some(message), target, value),
-            None => merge(None, target, value),
-        },
-        Division::Keyed(items, keys, message) if target.is_array() => {
-            let Value::Array(present) = target else { return };
-            for item in items {
-                let step = item_step(&keys, item);
-                match present.iter_mut().find(|other| item_step(&keys, other) == step) {
-                    Some(other) => merge(message, other, item),
-                    None => present.push(item.clone()),
-                }
-            }
-        }
-        Division::Set(items) if target.is_array() => {
-            let Value::Array(present) = target else { return };
-            let new: Vec<_> = items.iter().filter(|item| !present.contains(item)).cloned().collect();
-            present.extend(new);
-        }
-        _ => *target = value.clone(),
-    }
-}
-
-/// Removes the field at a path, and what becomes empty by it.
-fn remove(value: &mut Value, path: &[Step]) {
-    let Some((step, rest)) = path.split_first() else { return };
-    match (step.split_once(':'), value) {
-        (Some(("f", name)), Value::Object(map)) => {
-            if rest.is_empty() {
-                map.shift_remove(name);
-            } else if let Some(inner) = map.get_mut(name) {
-                remove(inner, rest);
-                if inner.as_object().is_some_and(Map::is_empty) || inner.as_array().is_some_and(Vec::is_empty) {
-                    map.shift_remove(name);
-                }
-            }
-        }
-        (Some(("k", key)), Value::Array(items)) => {
-            let key: Map<String, Value> = serde_json::from_str(key).unwrap_or_default();
-            let is_it = |item: &Value| {
-                key.iter().all(|(name, value)| {
-                    item.get(name).unwrap_or(if name == "protocol" { &Value::Null } else { &Value::Bool(false) })
-                        == value
-                        || (name == "protocol" && item.get(name).is_none() && value == "TCP")
-                })
-            };
-            if rest.is_empty() {
-                items.retain(|item| !is_it(item));
-            } else if let Some(item) = items.iter_mut().find(|item| is_it(item)) {
-                remove(item, rest);
-            }
-        }
-        (Some(("v", wanted)), Value::Array(items)) => items.retain(|item| item.to_string() != wanted),
-        _ => {}
-    }
-}
-
 fn read_managers(object: &Value) -> Vec<Manager> {
     let entries = object["metadata"]["managedFields"].as_array().into_iter().flatten();
     entries
@@ -396,41 +212,6 @@ fn read_managers(object: &Value) -> Vec<Manager> {
             }
         })
         .collect()
-}
-
-fn read_fields(fields: &Value, path: &mut Path, paths: &mut Paths) {
-    let Some(fields) = fields.as_object() else { return };
-    for (step, inner) in fields {
-        if step == "." {
-            paths.insert(path.clone());
-            continue;
-        }
-        path.push(step.clone());
-        if inner.as_object().is_none_or(Map::is_empty) {
-            paths.insert(path.clone());
-        }
-        read_fields(inner, path, paths);
-        path.pop();
-    }
-}
-
-fn write_fields(paths: &Paths) -> Value {
-    let mut root = json!({});
-    for path in paths {
-        let mut at = &mut root;
-        for step in path {
-            if !at[step.as_str()].is_object() {
-                at[step.as_str()] = json!({});
-            }
-            at = &mut at[step.as_str()];
-        }
-        let is_item = path.last().is_some_and(|step| step.starts_with("k:"));
-        let has_children = paths.range(path.clone()..).nth(1).is_some_and(|next| next.starts_with(path));
-        if is_item && has_children {
-            at["."] = json!({});
-        }
-    }
-    root
 }
 
 fn write_managers(kind: &Kind, object: &mut Value, managers: Vec<Manager>, current: Option<&Value>) {
@@ -456,4 +237,62 @@ fn write_managers(kind: &Kind, object: &mut Value, managers: Vec<Manager>, curre
         })
         .collect();
     object["metadata"]["managedFields"] = json!(entries);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::kind;
+    use proptest::prelude::*;
+
+    fn config(data: &BTreeMap<String, String>) -> Value {
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": data})
+    }
+
+    fn data() -> impl Strategy<Value = BTreeMap<String, String>> {
+        proptest::collection::btree_map("[a-d]", "[xy]", 0..4)
+    }
+
+    #[test]
+    fn items_of_keyed_lists_belong_to_who_applied_them() {
+        let pod = |containers: Value| json!({"metadata": {"name": "p"}, "spec": {"containers": containers}});
+        let first = apply(&kind::POD, None, &pod(json!([{"name": "a", "image": "1"}])), "one", false).unwrap();
+        let both = apply(&kind::POD, Some(&first), &pod(json!([{"name": "b", "image": "2"}])), "two", false).unwrap();
+        assert_eq!(both["spec"]["containers"], json!([{"name": "a", "image": "1"}, {"name": "b", "image": "2"}]));
+        let conflict = apply(&kind::POD, Some(&both), &pod(json!([{"name": "a", "image": "9"}])), "two", false);
+        let message = conflict.unwrap_err().message;
+        assert_eq!(message, r#"Apply failed with 1 conflict: conflict with "one": .spec.containers[name="a"].image"#);
+        let left = apply(&kind::POD, Some(&both), &pod(json!([])), "one", false).unwrap();
+        assert_eq!(left["spec"]["containers"], json!([{"name": "b", "image": "2"}]));
+    }
+
+    proptest! {
+        #[test]
+        fn one_manager_gets_what_it_applied_last_and_twice_is_once(first in data(), second in data()) {
+            let one = apply(&kind::CONFIG_MAP, None, &config(&first), "m", false).unwrap();
+            let two = apply(&kind::CONFIG_MAP, Some(&one), &config(&second), "m", false).unwrap();
+            let present = two["data"].as_object().cloned().unwrap_or_default();
+            prop_assert_eq!(json!(present), json!(second));
+            let again = apply(&kind::CONFIG_MAP, Some(&two), &config(&second), "m", false).unwrap();
+            prop_assert_eq!(again["data"].clone(), two["data"].clone());
+        }
+
+        #[test]
+        fn another_managers_fields_survive_what_one_takes_back(mine in data(), theirs in data()) {
+            let one = apply(&kind::CONFIG_MAP, None, &config(&theirs), "theirs", false).unwrap();
+            let two = apply(&kind::CONFIG_MAP, Some(&one), &config(&mine), "mine", true).unwrap();
+            let back = apply(&kind::CONFIG_MAP, Some(&two), &config(&BTreeMap::new()), "mine", false).unwrap();
+            for (key, value) in theirs.iter().filter(|(key, value)| mine.get(*key).is_none_or(|other| other == *value)) {
+                prop_assert_eq!(&back["data"][key], &json!(value));
+            }
+        }
+
+        #[test]
+        fn managed_fields_come_back_as_they_were_written(data in data()) {
+            let paths = owned_paths(schema::of_kind(&kind::CONFIG_MAP), &config(&data));
+            let mut read = Paths::new();
+            read_fields(&write_fields(&paths), &mut Path::new(), &mut read);
+            prop_assert_eq!(read, paths);
+        }
+    }
 }

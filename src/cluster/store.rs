@@ -233,7 +233,7 @@ impl Store {
             Propagation::Orphan => self.orphan(&mut state, &object),
             Propagation::Background => {}
         }
-        let waits = [&kind::POD, &kind::NAMESPACE, &kind::CLAIM].contains(&&kind) || has_finalizers(&object);
+        let waits = [&kind::POD, &kind::NAMESPACE, &kind::CLAIM].contains(&kind) || has_finalizers(&object);
         if !waits {
             return Ok(self.erase(&mut state, kind, object));
         }

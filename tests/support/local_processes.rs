@@ -146,7 +146,7 @@ impl PodRuntime for LocalProcesses {
         let logs = self.logs.lock().unwrap();
         let name =
             if options.previous { format!("{}-previous", container.container) } else { container.container.clone() };
-        let log = logs.get(&name).ok_or_else(|| RuntimeError::NotFound { what: "log", id: name })?;
+        let log = logs.get(&name).ok_or(RuntimeError::NotFound { what: "log", id: name })?;
         let lines: Vec<&str> = log.lines().collect();
         let from = options.tail.map_or(0, |tail| lines.len().saturating_sub(tail));
         let text: String = lines[from..].iter().map(|line| format!("{line}\n")).collect();

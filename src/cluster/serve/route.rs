@@ -56,6 +56,7 @@ async fn answer(api: Arc<Api>, request: Request<Body>) -> Result<Response, ApiEr
         ["api", version] => ok(discovery::resource_list("", version)),
         ["apis", group] => ok(discovery::group(group)),
         ["apis", group, version] => ok(discovery::resource_list(group, version)),
+        ["openapi", "v2"] => Ok(([(header::CONTENT_TYPE, openapi::V2_TYPE)], openapi::EMPTY_V2).into_response()),
         ["openapi", "v3"] => ok(Some(openapi::index())),
         ["openapi", "v3", of @ ..] => ok(openapi::document(&of.join("/"))),
         _ => Err(ApiError::no_such_path()),
@@ -215,7 +216,7 @@ mod tests {
     #[test]
     fn what_is_not_served_is_no_path() {
         for path in [
-            "/api/v1/namespaces/taiga/widgets",
+            "/api/v1/namespaces/taiga/widgets/one",
             "/apis/apps/v2/deployments",
             "/apis/rbac.authorization.k8s.io/v1/roles",
             "/api/v1/pods/web",

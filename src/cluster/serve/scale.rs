@@ -21,34 +21,43 @@ pub fn scale(
     parameters: &Parameters,
     body: &[u8],
 ) -> Result<Response, ApiError> {
-    let current = read::find(api, target)?;
-    let scale = scale_of(&current);
-    let wanted = match *method {
-        Method::GET => return Ok(respond(StatusCode::OK, &scale, &[])),
-        Method::PUT => call::decode(headers, body)?,
-        Method::PATCH => {
-            let content_type = call::content_type(headers);
-            let patch_type = PatchType::of(content_type).filter(|patch_type| *patch_type != PatchType::Apply);
-            let patch_type = patch_type.ok_or_else(|| ApiError::unsupported_media_type(content_type))?;
-            patch(target.kind, &scale, patch_type, &call::decode(headers, body)?)?
-        }
-        _ => return Err(ApiError::method_not_allowed()),
-    };
-    let replicas = match &wanted["spec"]["replicas"] {
-        Value::Null => 0,
+    if method == Method::GET {
+        return Ok(respond(StatusCode::OK, &scale_of(&*read::find(api, target)?), &[]));
+    }
+    if ![Method::PUT, Method::PATCH].contains(method) {
+        return Err(ApiError::method_not_allowed());
+    }
+    let body = call::decode(headers, body)?;
+    let options = WriteOptions::read(parameters, headers)?;
+    let asked_version = body["metadata"].get("resourceVersion").filter(|version| version.is_string());
+    let written = write::retried(asked_version.is_some() || body.is_array(), || {
+        let current = read::find(api, target)?;
+        let wanted = match *method {
+            Method::PUT => body.clone(),
+            _ => patched(target, headers, &current, &body)?,
+        };
+        let mut object = (*current).clone();
+        object["spec"]["replicas"] = json!(replicas(&wanted)?);
+        object["metadata"]["resourceVersion"] = asked_version.cloned().unwrap_or(Value::Null);
+        write::update(api, target, &current, object, &options)
+    })?;
+    Ok(respond(StatusCode::OK, &scale_of(&written), &[]))
+}
+
+fn patched(target: &Target, headers: &HeaderMap, current: &Value, body: &Value) -> Result<Value, ApiError> {
+    let content_type = call::content_type(headers);
+    let patch_type = PatchType::of(content_type).filter(|patch_type| *patch_type != PatchType::Apply);
+    let patch_type = patch_type.ok_or_else(|| ApiError::unsupported_media_type(content_type))?;
+    patch(target.kind, &scale_of(current), patch_type, body)
+}
+
+fn replicas(scale: &Value) -> Result<i64, ApiError> {
+    match &scale["spec"]["replicas"] {
+        Value::Null => Ok(0),
         value => value.as_i64().filter(|replicas| *replicas >= 0).ok_or_else(|| {
             ApiError::bad_request(format!("spec.replicas: Invalid value: {value}: must be greater than or equal to 0"))
-        })?,
-    };
-    let mut object = (*current).clone();
-    object["spec"]["replicas"] = json!(replicas);
-    match wanted["metadata"].get("resourceVersion") {
-        Some(version) => object["metadata"]["resourceVersion"] = version.clone(),
-        None => drop(object["metadata"].as_object_mut().map(|metadata| metadata.remove("resourceVersion"))),
+        }),
     }
-    let options = WriteOptions::read(parameters, headers)?;
-    let written = write::update(api, target, &current, object, &options)?;
-    Ok(respond(StatusCode::OK, &scale_of(&written), &[]))
 }
 
 /// `autoscaling/v1` `Scale` of a workload.

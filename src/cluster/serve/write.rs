@@ -14,7 +14,7 @@ use crate::cluster::patch::{PatchType, patch as apply_patch};
 use crate::cluster::store::{ApiError, names, now};
 use crate::cluster::{apply, default, discovery, strict, validate};
 
-/// A patch without a resourceVersion is tried again this often when another write came between.
+/// A write without a resourceVersion is tried again this often when another write came between.
 const ATTEMPTS: usize = 5;
 
 pub fn create(
@@ -43,8 +43,11 @@ pub fn replace(
     let options = WriteOptions::read(parameters, headers)?;
     let mut object = call::decode(headers, body)?;
     let warnings = check_body(target, &mut object, options.validation)?;
-    let current = read::find(api, target)?;
-    let object = update(api, target, &current, object, &options)?;
+    let names_version = object["metadata"]["resourceVersion"].as_str().is_some_and(|version| !version.is_empty());
+    let object = retried(names_version, || {
+        let current = read::find(api, target)?;
+        update(api, target, &current, object.clone(), &options)
+    })?;
     Ok(respond(StatusCode::OK, &form.one(target.kind, &object), &warnings))
 }
 
@@ -63,21 +66,31 @@ pub fn patch(
     if patch_type == PatchType::Apply {
         return server_side_apply(api, target, form, body, &options);
     }
-    for attempt in 1.. {
+    let (object, warnings) = retried(names_a_version(&body), || {
         let current = read::find(api, target)?;
         let mut object = apply_patch(target.kind, &current, patch_type, &body)?;
         let warnings = check_body(target, &mut object, options.validation)?;
-        match update(api, target, &current, object, &options) {
-            // Only a version that the patch itself names is the client's business.
-            Err(error) if error.reason == "Conflict" && attempt < ATTEMPTS && !names_a_version(&body) => {}
-            result => return Ok(respond(StatusCode::OK, &form.one(target.kind, &result?), &warnings)),
+        Ok((update(api, target, &current, object, &options)?, warnings))
+    })?;
+    Ok(respond(StatusCode::OK, &form.one(target.kind, &object), &warnings))
+}
+
+/// Does a read and write again when another write came between, unless the client itself `names_version`: then the
+/// conflict is its own business.
+pub fn retried<T>(names_version: bool, write: impl Fn() -> Result<T, ApiError>) -> Result<T, ApiError> {
+    for _ in 1..ATTEMPTS {
+        match write() {
+            Err(error) if error.reason == "Conflict" && !names_version => {}
+            result => return result,
         }
     }
-    unreachable!("the loop above returns at its last attempt")
+    write()
 }
 
 fn names_a_version(patch: &Value) -> bool {
-    patch["metadata"]["resourceVersion"].is_string() || patch.is_array()
+    let mut operations = patch.as_array().into_iter().flatten();
+    operations.any(|operation| operation["path"] == "/metadata/resourceVersion")
+        || patch["metadata"]["resourceVersion"].is_string()
 }
 
 fn server_side_apply(
@@ -91,13 +104,15 @@ fn server_side_apply(
     let warnings = check_body(target, &mut body, FieldValidation::Strict)?;
     let name = target.name.as_deref().unwrap_or_default();
     body["metadata"]["name"] = json!(name);
-    let current = api.store.get(target.kind, target.namespace(), name);
-    let applied = apply::apply(target.kind, current.as_deref(), &body, &options.manager, options.force)?;
-    let (code, object) = match current {
-        Some(current) => (StatusCode::OK, update_managed(api, target, &current, applied, options)?),
-        None if target.subresource.is_some() => return Err(ApiError::not_found(target.kind, name)),
-        None => (StatusCode::CREATED, insert_managed(api, target, applied, options)?),
-    };
+    let (code, object) = retried(names_a_version(&body), || {
+        let current = api.store.get(target.kind, target.namespace(), name);
+        let applied = apply::apply(target.kind, current.as_deref(), &body, &options.manager, options.force)?;
+        match current {
+            Some(current) => Ok((StatusCode::OK, update_managed(api, target, &current, applied, options)?)),
+            None if target.subresource.is_some() => Err(ApiError::not_found(target.kind, name)),
+            None => Ok((StatusCode::CREATED, insert_managed(api, target, applied, options)?)),
+        }
+    })?;
     Ok(respond(code, &form.one(target.kind, &object), &warnings))
 }
 
@@ -232,7 +247,10 @@ fn update_managed(
     keep_what_the_path_does_not_write(target, current, &mut object);
     default::default(kind, &mut object);
     check_identity(kind, current, &object)?;
-    validate::update(kind, current, &object)?;
+    // What controllers made did not go through here: compared is what either would be with its defaults.
+    let mut before = current.clone();
+    default::default(kind, &mut before);
+    validate::update(kind, &before, &object)?;
     if options.dry_run {
         return Ok(object);
     }
