@@ -174,6 +174,13 @@ impl ProcessRuntime {
     }
 }
 
+impl Drop for ProcessRuntime {
+    fn drop(&mut self) {
+        // Sessions that are still held share the link; they must not keep the drill alive.
+        self.link.end();
+    }
+}
+
 impl Container {
     /// Completes when nothing of the container runs any more, or ever did.
     async fn stopped(&self) {

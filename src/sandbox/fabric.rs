@@ -66,7 +66,7 @@ impl Fabric {
     pub fn make(setup: &Setup, sources: Sources) -> Result<Self, Fault> {
         enter_fabric_root(setup, sources)?;
         forbid_nested()?;
-        sethostname(format!("redrill-{}", setup.drill)).doing("set the host name")?;
+        sethostname(host_name(&format!("redrill-{}", setup.drill))).doing("set the host name")?;
         let network = Network::make(setup.addresses)?;
         let own_pids = File::open("/proc/self/ns/pid").doing("open the fabric's pid namespace")?;
         sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None).doing("block signals")?;
@@ -170,6 +170,7 @@ impl Fabric {
         if self.pods.contains_key(&id) {
             return Err(Fault::new(format!("make the pod {id}"), "it exists already"));
         }
+        let hostname = host_name(&hostname);
         self.next_pod += 1;
         let pod =
             Pod { network: self.network.add_pod()?, hostname, hosts: Path::new(PODS).join(self.next_pod.to_string()) };
@@ -307,6 +308,11 @@ impl Process {
     fn kill_group(&self, signal: i32) -> Result<(), Fault> {
         kill(-self.pid.as_raw(), signal)
     }
+}
+
+/// The kernel takes 64 bytes, Kubernetes cuts at 63.
+fn host_name(name: &str) -> String {
+    name.chars().filter(char::is_ascii).take(63).collect()
 }
 
 /// By number: real-time signals have no name.

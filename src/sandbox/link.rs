@@ -134,9 +134,15 @@ impl Link {
         lock(&self.waiting).ends.remove(&token);
     }
 
+    /// Ends the fabric, without waiting.
+    pub fn end(&self) {
+        // One that has ended already has closed its side.
+        let _ = self.socket.shutdown(Shutdown::Both);
+    }
+
     /// Ends the fabric and waits until it is gone, and with it every process of the drill.
     pub fn close(&self) {
-        let _ = self.socket.shutdown(Shutdown::Both);
+        self.end();
         let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(reader) = reader {
             let _ = reader.join();
@@ -146,7 +152,7 @@ impl Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
-        let _ = self.socket.shutdown(Shutdown::Both);
+        self.end();
     }
 }
 

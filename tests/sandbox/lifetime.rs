@@ -128,12 +128,14 @@ async fn dropping_or_shutting_down_a_runtime_ends_every_process() {
             println!("shutdown took {:?}", started.elapsed());
             continue;
         }
+        let session = drill.exec(&id, &exec(&["sleep", "infinity"])).await;
         drop(drill.runtime);
         let dropped = Instant::now();
         while !processes_in(&namespaces).is_empty() {
             assert!(dropped.elapsed() < Duration::from_secs(1), "left: {:?}", processes_in(&namespaces));
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+        assert_eq!(session.exit.await.unwrap().code(), 137, "a session that is still held hears of it");
     }
 }
 
