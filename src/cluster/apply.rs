@@ -52,7 +52,9 @@ pub fn apply(
 
     let (before, after) = (leaves(message, &object), leaves(message, body));
     let contested = |other: &Manager| -> Vec<Path> {
-        let differs = |path: &&Path| before.get(*path) != after.get(*path);
+        // Of an object that one applied empty and others have filled since, nothing is contested.
+        let is_filled = |path: &Path| !before.contains_key(path) && exists(&before, path);
+        let differs = |path: &&Path| before.get(*path) != after.get(*path) && !is_filled(path);
         other.paths.intersection(&wanted).filter(differs).cloned().collect()
     };
     let others = || managers.iter().filter(|other| !other.is(manager, "Apply", ""));
@@ -70,8 +72,8 @@ pub fn apply(
     let mine = managers.iter().position(|one| one.is(manager, "Apply", "")).map(|index| managers.remove(index));
     let held: Paths = managers.iter().flat_map(|other| other.paths.iter().cloned()).collect();
     let mut dropped: Vec<Path> = mine.map(|mine| mine.paths.difference(&wanted).cloned().collect()).unwrap_or_default();
-    // Children before the items that they are in.
-    dropped.sort_by_key(|path| std::cmp::Reverse(path.len()));
+    // Items before what is in them: an item whose key is gone would not be found any more.
+    dropped.sort_by_key(Vec::len);
     for path in dropped.iter().filter(|path| !held.iter().any(|other| other.starts_with(path))) {
         remove(&mut object, path);
     }

@@ -37,12 +37,10 @@ enum Division<'a> {
 fn divide<'a>(field: Option<&'static Field>, value: &'a Value) -> Division<'a> {
     let message = field.and_then(Field::message);
     match (value, field) {
-        (Value::Object(map), Some(field))
-            if field.shape != Shape::List && field.of != "meta.LabelSelector" && !map.is_empty() =>
-        {
+        (Value::Object(map), Some(field)) if field.shape != Shape::List && field.of != "meta.LabelSelector" => {
             Division::Object(map, message.filter(|_| field.shape == Shape::One))
         }
-        (Value::Array(list), Some(field)) if field.merges && !list.is_empty() => match field.merge_key {
+        (Value::Array(list), Some(field)) if field.merges => match field.merge_key {
             None => Division::Set(list),
             Some(key) => {
                 // Merge patches know these by one key, server-side apply by two.
@@ -55,6 +53,10 @@ fn divide<'a>(field: Option<&'static Field>, value: &'a Value) -> Division<'a> {
         },
         _ => Division::Leaf,
     }
+}
+
+fn is_empty(value: &Value) -> bool {
+    value.as_object().is_some_and(Map::is_empty) || value.as_array().is_some_and(Vec::is_empty)
 }
 
 fn item_step(keys: &[&'static str], item: &Value) -> Step {
@@ -97,6 +99,8 @@ fn collect_object(
 fn collect(field: Option<&'static Field>, value: &Value, path: &mut Path, found: &mut BTreeMap<Path, Value>) {
     match divide(field, value) {
         Division::Leaf => drop(found.insert(path.clone(), value.clone())),
+        // An empty object or list (`emptyDir: {}`) is a field by itself.
+        _ if is_empty(value) => drop(found.insert(path.clone(), value.clone())),
         Division::Object(map, Some(message)) => collect_object(Some(message), map, path, found),
         Division::Object(map, None) => {
             for (key, value) in map {
@@ -168,7 +172,7 @@ pub fn remove(value: &mut Value, path: &[Step]) {
                 map.shift_remove(name);
             } else if let Some(inner) = map.get_mut(name) {
                 remove(inner, rest);
-                if inner.as_object().is_some_and(Map::is_empty) || inner.as_array().is_some_and(Vec::is_empty) {
+                if is_empty(inner) {
                     map.shift_remove(name);
                 }
             }
