@@ -234,21 +234,27 @@ impl Kubernetes {
     }
 }
 
+/// How long until the next look at something that has been waited for this long: 20 ms at first, so that short waits
+/// cost little more than they are, up to half a second.
+pub fn look_again(waited: Duration) -> Duration {
+    (waited / 20).clamp(Duration::from_millis(20), Duration::from_millis(500))
+}
+
 /// Looks until `condition` holds: it answers `Ok(value)`, or `Err(what is seen instead)`.
 ///
-/// Looks at once, then every 20 ms; at the deadline it errs with the last thing seen.
+/// Looks at once, then as [`look_again`] has it; at the deadline it errs with the last thing seen.
 pub async fn wait_for<T, F>(what: &str, deadline: Duration, mut condition: F) -> Result<T, KubernetesError>
 where
     F: AsyncFnMut() -> Result<Result<T, String>, KubernetesError>,
 {
-    let until = Instant::now() + deadline;
+    let start = Instant::now();
     loop {
         match condition().await? {
             Ok(value) => return Ok(value),
-            Err(last) if Instant::now() >= until => {
+            Err(last) if start.elapsed() >= deadline => {
                 return Err(KubernetesError::Deadline { condition: what.to_owned(), deadline, last });
             }
-            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            Err(_) => tokio::time::sleep(look_again(start.elapsed())).await,
         }
     }
 }

@@ -58,7 +58,7 @@ pub async fn settle(
         if start.elapsed() >= deadline {
             return Ok(Settled::No { last: unsettled.join("; "), after: deadline });
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(kubernetes::look_again(start.elapsed())).await;
         for condition in unsettled {
             waited.insert(condition, start.elapsed());
         }

@@ -17,8 +17,13 @@ use super::{Fingerprint, Item};
 use crate::probe::Error;
 
 /// Fingerprints everything below `root`, and `root` itself as `.`. Symbolic links are not followed, but `root` may be one.
+/// Where there is no `root`, nothing is there: an empty fingerprint.
 pub fn fingerprint(root: &Path) -> Result<Fingerprint, Error> {
-    let root = root.canonicalize().map_err(Error::io(format!("find {}", root.display())))?;
+    let root = match root.canonicalize() {
+        Ok(root) => root,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Fingerprint::default()),
+        Err(error) => return Err(Error::io(format!("find {}", root.display()))(error)),
+    };
     let mut walk = Walk::default();
     let metadata = fs::metadata(&root).map_err(Error::io(format!("look at {}", root.display())))?;
     walk.put(&root, ".".into(), &metadata)?;

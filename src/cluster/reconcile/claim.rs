@@ -34,11 +34,13 @@ pub(super) async fn reconcile(context: &Context, namespace: &str, name: &str) {
     }
 }
 
-/// A pod that still may use the claim keeps it, as `kubernetes.io/pvc-protection` has it.
+/// A pod that still may use the claim keeps it, as `kubernetes.io/pvc-protection` has it. One that is not scheduled never
+/// will: the scheduler does not place a pod whose claim is being deleted.
 fn is_used(context: &Context, namespace: &str, claim: &str) -> bool {
     let (_, pods) = context.store.list(&POD, Some(namespace));
     let alive = |pod: &&std::sync::Arc<Value>| !super::object::is_finished(pod) || context.kubelet.knows(pod);
-    pods.iter().filter(alive).any(|pod| claims_of(pod).any(|name| name == claim))
+    let scheduled = |pod: &&std::sync::Arc<Value>| pod["spec"]["nodeName"].is_string();
+    pods.iter().filter(alive).filter(scheduled).any(|pod| claims_of(pod).any(|name| name == claim))
 }
 
 /// Names of the claims that a pod mounts.
