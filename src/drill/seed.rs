@@ -24,6 +24,11 @@ pub const LEDGER_ROWS: u64 = 25;
 
 pub async fn run(assignment: &Assignment<'_>, stage: &mut Stage, evidence: &mut Evidence) -> Result<(), Halt> {
     let scenario = assignment.scenario;
+    let ledger = ledger_target(assignment, &stage.values).await?;
+    if let Some(target) = &ledger {
+        // Before anything is fingerprinted: its tables are part of the schema that has to come back.
+        ask(&mut stage.prober, Request::PrepareLedger { target: target.clone() }).await?;
+    }
     let share = (scenario.seed.databases.len() + scenario.seed.files.len()).max(1) as u64;
     let bytes = assignment.size.bytes() / share;
     for name in &scenario.seed.databases {
@@ -51,8 +56,7 @@ pub async fn run(assignment: &Assignment<'_>, stage: &mut Stage, evidence: &mut 
         probe.take_down().await?;
         evidence.files.insert(name.clone(), fingerprint);
     }
-    if let Some(target) = ledger_target(assignment, &stage.values).await? {
-        ask(&mut stage.prober, Request::PrepareLedger { target: target.clone() }).await?;
+    if let Some(target) = ledger {
         let nonce = value::word(assignment.rng, &format!("nonce before {}", assignment.nonce));
         let request = Request::WriteNonce { target, label: "before".to_owned(), value: nonce.clone() };
         ask(&mut stage.prober, request).await?;
