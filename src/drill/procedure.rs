@@ -88,9 +88,9 @@ async fn one(
     };
     let halt = match &ran.result {
         StepResult::Succeeded => None,
-        StepResult::Failed { reason, .. } => Some(Halt::failed(format!("{}: {reason}", step.source))),
-        StepResult::Unverified { reason, remedy } => {
-            Some(Halt::unverified(format!("{}: {reason}", step.source), remedy.clone()))
+        StepResult::Failed { .. } => Some(Halt::failed(format!("the step at {} did not succeed", step.source))),
+        StepResult::Unverified { remedy, .. } => {
+            Some(Halt::unverified(format!("how the step at {} went is not known", step.source), remedy.clone()))
         }
         StepResult::NotRun { reason } => {
             Some(Halt::unverified(format!("{}: not run: {reason}", step.source), "run the drill again"))
