@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures::FutureExt;
 
 use crate::drill::event::{EventSender, Happening};
-use crate::drill::procedure::Ran;
+use crate::drill::ran::Ran;
 use crate::drill::record::{Halt, Record};
 use crate::drill::stage::{self, Stage};
 use crate::drill::station;
@@ -80,7 +80,7 @@ impl Operator {
         let text = match self.lay_out(stage, &filled).await {
             Ok(text) => text,
             Err(halt) => {
-                ran.result = super::procedure::halted(halt);
+                ran.result = halt.into();
                 return ran;
             }
         };
