@@ -25,6 +25,7 @@ pub mod objective;
 pub mod outcome;
 pub mod plan;
 pub mod probe;
+pub mod problem;
 pub mod redact;
 pub mod report;
 pub mod run;
