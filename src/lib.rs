@@ -2,6 +2,7 @@
 //! throwaway copy of the system, and proves from the outside what came back.
 
 pub mod assignment;
+pub mod authority;
 pub mod check;
 pub mod cli;
 pub mod cluster;
