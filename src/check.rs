@@ -1,162 +1,73 @@
-//! What `check`, `plan` and `list` say: a scenario against its runbook and its system, without starting anything.
+//! A scenario against its runbook and its system, without starting anything.
 
-use std::fmt;
+use std::collections::BTreeMap;
 
-use crate::outcome::{Note, TextLabel};
-use crate::plan::{Action, AsWritten, DrillPlan, Plan, PlannedStep};
+use crate::cluster::refuse;
+use crate::plan::{AsWritten, Plan};
+use crate::problem::{Problem, Problems};
 use crate::runbook::Runbook;
-use crate::scenario::{Part, Problem, Problems, Scenario, Scenarios};
+use crate::scenario::Scenario;
+use crate::system::System;
+use crate::system::image::{Binding, Images, LocalImage};
 
-pub mod system;
+mod coverage;
+mod name;
+mod text;
 
-/// A scenario that fits its runbook and its system.
-#[derive(Debug, Clone, PartialEq)]
+/// A scenario that fits its runbook and its system, with all that was read on the way.
+#[derive(Debug, Clone)]
 pub struct Checked {
     pub runbook: Runbook,
+    pub system: System,
+    /// What stands for each image of the manifests on the local environment.
+    pub images: BTreeMap<String, LocalImage>,
     /// Its notes are those of the runbook and of the system.
     pub plan: Plan,
 }
 
 impl Checked {
-    /// Reads runbook and manifests and plans every drill. Errors with every problem of all of them.
+    /// Reads runbook, manifests and images and plans every drill. Errors with every problem of all of them, each once.
     pub fn of(scenario: &Scenario, as_written: AsWritten) -> Result<Self, Problems> {
         let mut problems = Problems::default();
-        let mut keep = |result: Result<_, Problems>| result.map_err(|found| problems.extend(found)).ok();
-        let runbook = keep(read_runbook(scenario));
-        let system = system::System::read(scenario).map_err(|found| problems.extend(found)).ok();
+        let runbook = problems.keep(read_runbook(scenario));
         let plan = runbook.as_ref().map(|runbook| Plan::build(scenario, runbook, as_written));
-        let plan = plan.and_then(|plan| plan.map_err(|found| problems.extend(found)).ok());
-        if let Some(system) = &system {
-            problems.extend(system::problems(scenario, system));
-        }
-        let checked = runbook.zip(plan).zip(system).map(|((runbook, mut plan), system)| {
-            let (uncovered, waived) = system::notes(scenario, &runbook, &system);
+        let plan = plan.and_then(|plan| problems.keep(plan));
+        let system = problems.keep(System::read(&scenario.system.manifests));
+        let images = system.as_ref().and_then(|system| {
+            problems.extend(system.dangling());
+            problems.extend(name::problems(scenario, system));
+            problems.extend(refusals(system));
+            problems.keep(images(scenario, system))
+        });
+        let checked = runbook.zip(plan).zip(system.zip(images)).map(|((runbook, mut plan), (system, images))| {
+            let (uncovered, waived) = coverage::notes(scenario, &runbook, &system);
             plan.uncovered.extend(uncovered);
             plan.waived.extend(waived);
-            Self { runbook, plan }
+            Self { runbook, system, images, plan }
         });
         problems.or(checked)
     }
 }
 
 fn read_runbook(scenario: &Scenario) -> Result<Runbook, Problems> {
-    Runbook::read(&scenario.runbook).map_err(|error| {
-        let reason = std::error::Error::source(&error).map(|source| format!(": {source}")).unwrap_or_default();
-        Problems::from(Problem::new(&scenario.source, format!("{error}{reason}")))
-    })
+    let unread = |error| Problem::new(&scenario.source, crate::error::chain(&error)).into();
+    Runbook::read(&scenario.runbook).map_err(unread)
 }
 
-/// `check`: what is covered, waived and open, in lines.
-impl fmt::Display for Checked {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let procedures = self.runbook.procedures.len();
-        let steps: usize = self.runbook.procedures.iter().map(|procedure| procedure.steps.len()).sum();
-        let Plan { scenario, drills, uncovered, waived, .. } = &self.plan;
-        writeln!(
-            f,
-            "{scenario}: {} ({}, {}), {}",
-            self.runbook.path.display(),
-            count(procedures, "procedure"),
-            count(steps, "step"),
-            count(drills.len(), "drill")
-        )?;
-        for note in waived {
-            write_note(f, "waived", note)?;
-        }
-        for note in uncovered {
-            write_note(f, "UNCOVERED", note)?;
-        }
-        Ok(())
-    }
+fn images(scenario: &Scenario, system: &System) -> Result<BTreeMap<String, LocalImage>, Problems> {
+    let bindings = scenario.images.iter().map(|(reference, image)| {
+        let binding = Binding { folder: image.folder.clone(), label: image.program, source: image.source.clone() };
+        (reference.clone(), binding)
+    });
+    Images::new(bindings.collect()).resolve(&system.images())
 }
 
-fn write_note(f: &mut fmt::Formatter<'_>, word: &str, note: &Note) -> fmt::Result {
-    let at = note.source.as_ref().map(|source| format!("{source}: ")).unwrap_or_default();
-    writeln!(f, "{word:<10} {at}{}: {}", note.what, note.why)
-}
-
-fn count(number: usize, noun: &str) -> String {
-    match number {
-        1 => format!("1 {noun}"),
-        _ => format!("{number} {noun}s"),
-    }
-}
-
-/// `plan`: every step of every drill with its line and label, in the order in which they run.
-impl fmt::Display for Plan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for drill in &self.drills {
-            writeln!(f, "{}/{}", self.scenario, drill.name)?;
-            write!(f, "{drill}")?;
-        }
-        for note in &self.waived {
-            write_note(f, "waived", note)?;
-        }
-        for note in &self.uncovered {
-            write_note(f, "UNCOVERED", note)?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Display for DrillPlan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (name, steps) in [("backup", &self.backup), ("restore", &self.restore), ("reconcile", &self.reconcile)] {
-            for step in steps {
-                writeln!(f, "  {name:<9} {step}")?;
-            }
-        }
-        for erratum in &self.errata {
-            let documented = erratum.documented.replace('\n', " ⏎ ");
-            let correction = erratum.correction.replace('\n', " ⏎ ");
-            writeln!(f, "  erratum {} {}: `{documented}` -> `{correction}`", erratum.id, erratum.source)?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Display for PlannedStep {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let label = match self.label {
-            TextLabel::Verbatim => "verbatim",
-            TextLabel::Corrected => "corrected",
-            TextLabel::Equivalent => "equivalent",
-            TextLabel::Human => "human",
-        };
-        write!(f, "{} {label:<10} {}", self.source, self.summary())?;
-        match &self.action {
-            Action::Compare { .. } => f.write_str("  (must hold what the page shows)")?,
-            Action::Shell | Action::Apply { .. } | Action::CronJob { .. } | Action::Human => {}
-        }
-        if !self.errata.is_empty() {
-            write!(f, "  [{}]", self.errata.join(", "))?;
-        }
-        Ok(())
-    }
-}
-
-/// `list`: every scenario with its drills.
-impl fmt::Display for Scenarios {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for scenario in self.scenarios.values() {
-            for drill in &scenario.drills {
-                let parts = |parts: &[Part]| parts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-                write!(f, "{}/{}: {}; {}", scenario.name, drill.name, parts(&drill.backup), parts(&drill.restore))?;
-                match drill.reconcile.as_slice() {
-                    [] => writeln!(f)?,
-                    reconcile => writeln!(f, "; {}", parts(reconcile))?,
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Display for Part {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Procedure { name, .. } => f.write_str(name),
-            Self::CronJob { object, .. } => write!(f, "CronJob {object}"),
-        }
-    }
+/// What the manifests ask for and the cluster does not have.
+fn refusals(system: &System) -> Vec<Problem> {
+    let objects = system.objects();
+    let refusals = refuse::refusals(objects.iter().map(|object| &object.value));
+    let problem = |refusal: &refuse::Refusal| {
+        Problem::new(&objects[refusal.object].source_of(&refusal.pointer()), refusal.to_string())
+    };
+    refusals.iter().map(problem).collect()
 }

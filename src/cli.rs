@@ -28,21 +28,21 @@ pub struct Cli {
 pub enum Command {
     /// Run drills and write reports; the exit code is the worst verdict
     Run(RunArgs),
-    /// Show every step that would run, with its line, label and slots; starts nothing
+    /// Show every step that would run, with its line, its label and the errata at work; starts nothing
     Plan(PlanArgs),
     /// List the scenarios, their drills and past runs
     List,
-    /// Hold scenarios to their runbooks and systems: coverage and drift; starts nothing
+    /// Hold scenarios to their runbooks and systems: what no drill covers, what has drifted; starts nothing
     Check(Selection),
-    /// Look for the programs and the kernel that drills need
+    /// Look for the programs and kernel features that drills need, and install what is missing
     Doctor(DoctorArgs),
-    /// Remove what killed runs left behind, and give them their reports
+    /// Remove what killed runs left behind, and write their reports
     Gc,
 }
 
 #[derive(Debug, Args)]
 pub struct Selection {
-    /// Scenarios, all without a name
+    /// Names of scenarios; without any, all of them
     #[arg(value_name = "SCENARIO")]
     pub names: Vec<String>,
 }
@@ -51,7 +51,7 @@ pub struct Selection {
 pub struct PlanArgs {
     #[command(flatten)]
     pub selection: Selection,
-    /// Leave the errata out: the document as it stands
+    /// Leave the errata out: show the runbook exactly as it stands
     #[arg(long)]
     pub as_written: bool,
 }
@@ -60,16 +60,16 @@ pub struct PlanArgs {
 pub struct RunArgs {
     #[command(flatten)]
     pub selection: Selection,
-    /// Only drills of this name (a scenario's variant); can be given several times
+    /// Only this drill of each scenario, as `redrill list` names them; can be given several times
     #[arg(long = "drill", value_name = "NAME")]
     pub drills: Vec<String>,
     /// Where the system runs
     #[arg(long = "env", value_enum, default_value_t = EnvironmentArg::Local)]
     pub environment: EnvironmentArg,
-    /// Leave the errata out: the document as it stands
+    /// Leave the errata out: run the runbook exactly as it stands
     #[arg(long)]
     pub as_written: bool,
-    /// What the seeded content and drawn names follow from; the same number gives the same
+    /// Seeded content and generated names follow from it: the same number gives the same drill
     #[arg(long, default_value_t = 1, value_name = "NUMBER")]
     pub rng: u64,
     /// How much to seed: small, medium, large or bytes such as 256MiB [default: the scenario's]
@@ -78,7 +78,7 @@ pub struct RunArgs {
     /// Install what is missing first (as root, on Debian)
     #[arg(long)]
     pub install: bool,
-    /// Leave durations out of what is printed
+    /// Print no durations, so that two runs can be compared
     #[arg(long)]
     pub no_times: bool,
 }
@@ -88,17 +88,20 @@ pub struct DoctorArgs {
     /// Install what is missing (as root, on Debian)
     #[arg(long)]
     pub install: bool,
+    /// Include what redrill's own tests need
+    #[arg(long)]
+    pub tests: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum EnvironmentArg {
     /// Sandboxed processes of this machine; needs no engine
     Local,
-    /// Containers
+    /// Containers (not there yet)
     Docker,
-    /// A throwaway Kubernetes in containers
+    /// A throwaway Kubernetes in containers (not there yet)
     Kind,
-    /// A cluster that exists
+    /// A cluster that exists (not there yet)
     Kube,
 }
 

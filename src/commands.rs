@@ -5,7 +5,6 @@ use std::path::Path;
 use jiff::Zoned;
 
 use crate::assignment;
-use crate::check::Checked;
 use crate::cli::{DoctorArgs, PlanArgs, Selection};
 use crate::console;
 use crate::doctor::Finding;
@@ -14,7 +13,8 @@ use crate::exit_code::ExitCode;
 use crate::journal;
 use crate::machine;
 use crate::plan::AsWritten;
-use crate::scenario::{Problems, Scenarios};
+use crate::problem::Problems;
+use crate::scenario::Scenarios;
 
 /// Something that kept redrill from finding out.
 pub fn unverified(error: &dyn std::error::Error) -> ExitCode {
@@ -30,39 +30,26 @@ fn usage(problems: &Problems) -> ExitCode {
 /// Every step of every drill.
 pub fn plan(scenarios: &Path, arguments: &PlanArgs) -> ExitCode {
     let as_written = if arguments.as_written { AsWritten::Yes } else { AsWritten::No };
-    checked(scenarios, &arguments.selection, as_written, |checked| console::out(&checked.plan.to_string()))
+    match assignment::prepare(scenarios, &arguments.selection.names, &[], as_written) {
+        Ok(prepared) => {
+            prepared.scenarios.iter().for_each(|scenario| console::out(&scenario.checked.plan.to_string()));
+            ExitCode::Passed
+        }
+        Err(problems) => usage(&problems),
+    }
 }
 
 /// Coverage and drift. Something uncovered is UNVERIFIED, as it would be of a drill.
 pub fn check(scenarios: &Path, selection: &Selection) -> ExitCode {
-    let mut uncovered = false;
-    let code = checked(scenarios, selection, AsWritten::No, |checked| {
-        uncovered |= !checked.plan.uncovered.is_empty();
-        console::out(&checked.to_string());
-    });
-    match (code, uncovered) {
-        (ExitCode::Passed, true) => ExitCode::Unverified,
-        (code, _) => code,
-    }
-}
-
-fn checked(folder: &Path, selection: &Selection, as_written: AsWritten, mut show: impl FnMut(&Checked)) -> ExitCode {
-    let scenarios = match Scenarios::discover(folder, Zoned::now().date()) {
-        Ok(scenarios) => scenarios,
+    let prepared = match assignment::prepare(scenarios, &selection.names, &[], AsWritten::No) {
+        Ok(prepared) => prepared,
         Err(problems) => return usage(&problems),
     };
-    let selected = match scenarios.select(&selection.names) {
-        Ok(selected) => selected,
-        Err(problems) => return usage(&problems),
-    };
-    let mut code = ExitCode::Passed;
-    for scenario in selected {
-        match Checked::of(scenario, as_written) {
-            Ok(checked) => show(&checked),
-            Err(problems) => code = usage(&problems),
-        }
+    prepared.scenarios.iter().for_each(|scenario| console::out(&scenario.checked.to_string()));
+    match prepared.scenarios.iter().all(|scenario| scenario.checked.plan.uncovered.is_empty()) {
+        true => ExitCode::Passed,
+        false => ExitCode::Unverified,
     }
-    code
 }
 
 /// Scenarios with their drills, and the runs in the reports' folder.
@@ -86,12 +73,13 @@ pub fn list(scenarios: &Path, reports: &Path) -> ExitCode {
 pub async fn doctor(scenarios: &Path, arguments: &DoctorArgs) -> ExitCode {
     let prepared = match assignment::prepare(scenarios, &[], &[], AsWritten::No) {
         Ok(prepared) => prepared,
-        Err(problems) => {
-            console::err(&problems.join("\n"));
-            return ExitCode::Usage;
-        }
+        Err(problems) => return usage(&problems),
     };
-    match machine::examine(&prepared.requirements(), arguments.install).await {
+    let mut requirements = prepared.requirements();
+    if arguments.tests {
+        requirements.tests();
+    }
+    match machine::examine(&requirements, arguments.install).await {
         Ok(findings) => {
             console::out(&machine::text(&findings));
             match findings.iter().any(Finding::is_missing) {

@@ -29,6 +29,14 @@ impl Requirements {
             self.package("uidmap", "the local environment, as an ordinary user");
         }
     }
+
+    /// Adds what redrill's own tests start beside what the scenarios need.
+    pub fn tests(&mut self) {
+        for package in ["busybox-static", "dash", "libxml2-utils", "postgresql-15", "restic", "util-linux"] {
+            self.package(package, "the tests");
+        }
+        self.kubectl.insert("the tests".to_owned());
+    }
 }
 
 /// Something needed that is there.
@@ -119,6 +127,11 @@ pub async fn examine(
     let needed_by = BTreeSet::from(["the local environment".to_owned()]);
     findings.push(Finding { what: "kernel namespaces".to_owned(), found, needed_by, remedy, fix: None });
     Ok(findings)
+}
+
+/// The kubectl that drills run.
+pub async fn kubectl() -> Option<Tool> {
+    kubectl::examine(&BTreeSet::new()).await.found
 }
 
 /// Installs what is missing and can be installed, telling each thing as it begins. Whether it helped is for the next `examine`

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
+use crate::authority::Certificate;
 use crate::kubernetes::{Kubernetes, KubernetesError};
 use crate::redact::Secret;
 use crate::runtime::RuntimeError;
 use crate::scenario::EnvironmentName;
 
-pub mod authority;
 pub mod local;
 pub mod run_directory;
 
@@ -35,14 +35,6 @@ impl EnvironmentError {
         let doing = doing.into();
         move |source| Self::Io { doing, source }
     }
-}
-
-/// A certificate for a host name, by the drill's own authority, which its pods trust.
-pub struct Certificate {
-    /// PEM.
-    pub certificate: String,
-    /// PEM.
-    pub key: Secret,
 }
 
 /// A running environment.

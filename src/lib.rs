@@ -2,6 +2,7 @@
 //! throwaway copy of the system, and proves from the outside what came back.
 
 pub mod assignment;
+pub mod authority;
 pub mod check;
 pub mod cli;
 pub mod cluster;
@@ -24,6 +25,7 @@ pub mod objective;
 pub mod outcome;
 pub mod plan;
 pub mod probe;
+pub mod problem;
 pub mod redact;
 pub mod report;
 pub mod run;

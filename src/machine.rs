@@ -20,11 +20,14 @@ pub async fn examine(requirements: &Requirements, install: bool) -> Result<Vec<F
 
 /// A line for each thing that was looked for.
 pub fn text(findings: &[Finding]) -> String {
+    let column = |texts: &mut dyn Iterator<Item = &String>| texts.map(|text| text.chars().count()).max().unwrap_or(0);
+    let what = column(&mut findings.iter().map(|finding| &finding.what));
+    let version = column(&mut findings.iter().filter_map(|finding| Some(&finding.found.as_ref()?.version)));
     let lines = findings.iter().map(|finding| {
         let needed_by = finding.needed_by.iter().cloned().collect::<Vec<_>>().join(", ");
         match &finding.found {
-            Some(tool) => format!("ok       {}  {}  (for {needed_by})", finding.what, tool.version),
-            None => format!("MISSING  {}  (for {needed_by})\n         {}", finding.what, finding.remedy),
+            Some(tool) => format!("ok       {:what$}  {:version$}  for {needed_by}", finding.what, tool.version),
+            None => format!("MISSING  {:what$}  for {needed_by}\n         {}", finding.what, finding.remedy),
         }
     });
     lines.collect::<Vec<_>>().join("\n")

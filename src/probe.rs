@@ -20,7 +20,6 @@ pub mod login;
 pub mod serve;
 
 pub use error::Error;
-pub(crate) use error::chain as error_chain;
 pub use serve::{main, serve};
 
 /// How to reach a PostgreSQL database, as one principal.

@@ -20,6 +20,7 @@ use crate::exit_code::ExitCode;
 use crate::journal::{Journal, JournalError};
 use crate::outcome::{DrillOutcome, Outcome};
 use crate::plan::AsWritten;
+use crate::problem::Problems;
 use crate::redact::Redactor;
 use crate::scenario::EnvironmentName;
 
@@ -42,7 +43,7 @@ pub async fn run(
     let prepared = assignment::prepare(scenarios, &arguments.selection.names, &arguments.drills, as_written);
     let prepared = match prepared {
         Ok(prepared) => prepared,
-        Err(problems) => return usage(reports, &run, started, arguments, problems, times),
+        Err(problems) => return usage(reports, &run, started, arguments, &problems, times),
     };
     let environment = EnvironmentName::from(arguments.environment);
     let (tools, obstacle) = machine(&prepared, arguments.install).await;
@@ -62,7 +63,7 @@ pub async fn run(
         let events = events.for_drill(DrillId(index));
         let assignment = Assignment {
             scenario: &scenario.scenario,
-            system: &scenario.system,
+            system: &scenario.checked.system,
             plan,
             environment,
             size: arguments.size.unwrap_or(scenario.scenario.seed.size),
@@ -111,7 +112,12 @@ async fn start_local(
     let kubectl = tools.get("kubectl").map(|tool| tool.path.clone());
     let config = LocalConfig {
         name: format!("{}-{}-{}", assignment.nonce, record.outcome.scenario, record.outcome.variant),
-        images: scenario.images.iter().map(|(reference, image)| (reference.clone(), image.image.clone())).collect(),
+        images: scenario
+            .checked
+            .images
+            .iter()
+            .map(|(reference, image)| (reference.clone(), image.image.clone()))
+            .collect(),
         outside: scenario
             .scenario
             .stores
@@ -157,7 +163,7 @@ fn usage(
     run: &str,
     started: Timestamp,
     arguments: &RunArgs,
-    problems: Vec<String>,
+    problems: &Problems,
     times: Times,
 ) -> Result<ExitCode, JournalError> {
     let outcome = Outcome {
@@ -166,7 +172,7 @@ fn usage(
         finished: Timestamp::now(),
         rng: arguments.rng,
         drills: Vec::new(),
-        usage: problems,
+        usage: problems.iter().map(ToString::to_string).collect(),
     };
     let journal = Journal::start(reports, run, arguments.rng, Vec::new(), started)?;
     let directory = journal.dir().to_owned();

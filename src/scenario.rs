@@ -7,7 +7,6 @@ use std::path::PathBuf;
 
 mod discover;
 mod file;
-pub mod problem;
 mod procedure;
 mod promise;
 mod reader;
@@ -15,7 +14,6 @@ mod value;
 pub mod yaml;
 
 pub use discover::Scenarios;
-pub use problem::{Problem, Problems};
 pub use promise::{BackupDuration, DrillAcceptance, EnvironmentName, Objective, Schedule};
 pub use value::parse_size;
 
@@ -388,11 +386,6 @@ pub enum Change {
 }
 
 impl Scenario {
-    /// The logins that are tried in a drill.
-    pub fn credentials_of(&self, drill: &str) -> impl Iterator<Item = &Credential> {
-        self.credentials.iter().filter(move |credential| names_or_all(&credential.drills, drill))
-    }
-
     /// The acceptances that hold for a drill.
     pub fn accepted_for(&self, drill: &str) -> impl Iterator<Item = &Acceptance> {
         self.accept.iter().filter(move |accept| names_or_all(&accept.drills, drill)).map(|accept| &accept.acceptance)

@@ -1,11 +1,12 @@
 //! What is drilled: the team's Kubernetes manifests, and the images that stand for those they name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
 use crate::cluster::kind::{self, Kind};
 use crate::outcome::SourceRef;
+use crate::problem::{Problem, suggestion};
 use crate::redact::Secret;
 
 pub mod image;
@@ -13,20 +14,6 @@ pub mod manifest;
 mod pod_template;
 mod reference;
 mod yaml;
-
-/// Something in the team's files that keeps a drill from starting: where, what, and the way out.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
-#[error("{source_ref}: {message}")]
-pub struct Problem {
-    pub source_ref: SourceRef,
-    pub message: String,
-}
-
-impl Problem {
-    fn new(file: &str, line: usize, message: impl Into<String>) -> Self {
-        Self { source_ref: SourceRef { file: file.to_owned(), line }, message: message.into() }
-    }
-}
 
 /// One object of the manifests, as `kubectl apply` would send it.
 #[derive(Clone)]
@@ -56,16 +43,14 @@ impl Object {
     }
 
     fn problem(&self, path: &str, message: impl Into<String>) -> Problem {
-        Problem { source_ref: self.source_of(path), message: message.into() }
+        Problem::new(&self.source_of(path), message)
     }
-}
 
-/// A PersistentVolumeClaim of the system.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Claim {
-    pub namespace: String,
-    pub name: String,
-    pub source: SourceRef,
+    /// Of a Secret or ConfigMap.
+    fn keys(&self) -> BTreeSet<&str> {
+        let sections = ["data", "stringData", "binaryData"].iter().filter_map(|field| self.value[*field].as_object());
+        sections.flat_map(|fields| fields.keys().map(String::as_str)).collect()
+    }
 }
 
 /// A Secret of the system, decoded.
@@ -109,18 +94,26 @@ impl System {
         images
     }
 
-    pub fn claims(&self) -> Vec<Claim> {
-        let claims = self.objects.iter().filter(|object| object.kind == &kind::CLAIM);
-        let claim = |object: &Object| Claim {
-            namespace: object.namespace.clone(),
-            name: object.name.clone(),
-            source: object.source.clone(),
+    pub fn objects_of(&self, kind: &Kind) -> impl Iterator<Item = &Object> {
+        self.objects.iter().filter(move |object| object.kind == kind)
+    }
+
+    /// Why a name leads to no object, or to one that has no such key; `None` when it leads somewhere.
+    pub fn lacks(&self, kind: &Kind, namespace: &str, name: &str, key: Option<&str>) -> Option<String> {
+        let wanted = format!("{namespace}/{name}");
+        let Some(object) = self.object(kind, namespace, name) else {
+            let there: Vec<String> =
+                self.objects_of(kind).map(|object| format!("{}/{}", object.namespace, object.name)).collect();
+            let hint = suggestion(&wanted, there.iter().map(String::as_str));
+            return Some(format!("no {} `{wanted}` is in the manifests{hint}", kind.kind));
         };
-        claims.map(claim).collect()
+        let key = key.filter(|key| !object.keys().contains(key))?;
+        let hint = suggestion(key, object.keys());
+        Some(format!("{} `{wanted}` ({}) has no key `{key}`{hint}", kind.kind, object.source))
     }
 
     pub fn secrets(&self) -> Vec<SecretObject> {
-        let secrets = self.objects.iter().filter(|object| object.kind == &kind::SECRET);
+        let secrets = self.objects_of(&kind::SECRET);
         let secret = |object: &Object| SecretObject {
             namespace: object.namespace.clone(),
             name: object.name.clone(),

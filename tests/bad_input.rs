@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 use redrill::check::Checked;
 use redrill::plan::AsWritten;
-use redrill::scenario::{Problems, Scenario, Scenarios};
+use redrill::problem::Problems;
+use redrill::scenario::{Scenario, Scenarios};
 
 const PAGE: &str = "\
 # Save
@@ -86,6 +87,10 @@ spec:
       volumes:
       - name: data
         persistentVolumeClaim: { claimName: data }
+---
+apiVersion: v1
+kind: Namespace
+metadata: { name: shop }
 ";
 
 /// A folder of scenarios with one, `shop`, that is right until a test changes it.
@@ -99,6 +104,7 @@ impl Shop {
         shop.write("scenario.yaml", SCENARIO);
         shop.write("page.md", PAGE);
         shop.write("system/all.yaml", SYSTEM);
+        shop.write("image/Dockerfile", "FROM debian\n");
         shop
     }
 
@@ -268,7 +274,10 @@ fn an_unknown_kind_is_refused_where_it_stands() {
     let shop = Shop::new().with("system/all.yaml", "kind: StatefulSet", "kind: StatfulSet");
     assert_eq!(
         shop.problems(),
-        ["system/all.yaml:12: unknown kind `apps/v1 StatfulSet` (did you mean `StatefulSet`?)"]
+        [
+            "system/all.yaml:12: unknown kind `StatfulSet` (did you mean `StatefulSet`?): redrill has no such thing, leave it \
+          out of the drilled manifests"
+        ]
     );
 }
 
@@ -284,10 +293,10 @@ fn keys_claims_and_images_that_nothing_has_are_found_in_both_files() {
     assert_eq!(
         problems,
         [
-            "scenario.yaml:7: image `shop:2` is in no manifest (did you mean `shop:1`?)",
+            "scenario.yaml:7: nothing of the system uses the image `shop:2` (did you mean `shop:1`?): remove the binding",
             "scenario.yaml:15: Secret `shop/db` (system/all.yaml:1) has no key `pasword` (did you mean `password`?)",
             "scenario.yaml:18: no PersistentVolumeClaim `shop/date` is in the manifests (did you mean `shop/data`?)",
-            "system/all.yaml:19: image `shop:1` has no folder: name it under `images:` in scenario.yaml (did you mean `shop:2`?)",
+            "system/all.yaml:19: no image for `shop:1` (did you mean `shop:2`?): bind it in the scenario's `images`",
             "system/all.yaml:22: Secret `shop/db` (system/all.yaml:1) has no key `pass` (there are: password, user)",
             "system/all.yaml:25: no PersistentVolumeClaim `shop/other` is in the manifests (there are: shop/data)",
         ]

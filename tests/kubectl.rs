@@ -1,8 +1,9 @@
 //! The served API against the real kubectl and kube-rs.
 
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use redrill::cluster::kind;
 use redrill::cluster::serve::{Containers, Server, ServerConfig};
@@ -14,6 +15,16 @@ mod local_processes;
 use local_processes::LocalProcesses;
 
 /// A served cluster with one namespace `taiga`, and a kubeconfig for it.
+/// The one that `redrill doctor` finds, which need not be on PATH.
+fn kubectl() -> &'static Path {
+    static KUBECTL: OnceLock<PathBuf> = OnceLock::new();
+    KUBECTL.get_or_init(|| {
+        // On a thread of its own: tests ask from within their runtimes.
+        let find = || tokio::runtime::Runtime::new().unwrap().block_on(redrill::doctor::kubectl());
+        std::thread::spawn(find).join().unwrap().expect("kubectl (`redrill doctor --install --tests` gets it)").path
+    })
+}
+
 struct Cluster {
     server: Server,
     store: Arc<Store>,
@@ -47,7 +58,7 @@ impl Cluster {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new("kubectl");
+        let mut command = Command::new(kubectl());
         command.args(arguments).env("HOME", self.home.path()).env("KUBECONFIG", self.home.path().join("config"));
         command.current_dir(self.home.path()).stdin(Stdio::null());
         command
@@ -59,8 +70,7 @@ impl Cluster {
         let mut command = self.command(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let output = tokio::task::spawn_blocking(move || {
-            let mut child =
-                command.spawn().expect("kubectl 1.30 or newer on PATH (`redrill doctor --install` gets it)");
+            let mut child = command.spawn().unwrap();
             let mut pipe = child.stdin.take().unwrap();
             let feed = std::thread::spawn(move || drop(pipe.write_all(&stdin)));
             let output = child.wait_with_output().unwrap();

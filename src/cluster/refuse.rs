@@ -9,17 +9,44 @@ use super::store::names;
 
 mod pod;
 
-/// One message per thing that cannot be had: kind, namespace/name, the path of the field, and why. In the order of the objects.
-pub fn refusals(objects: &[Value]) -> Vec<String> {
+/// One thing that cannot be had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Which of the objects.
+    pub object: usize,
+    /// Kind, namespace/name.
+    subject: String,
+    /// Of the field, as in `spec.ports[0].port`.
+    path: String,
+    why: String,
+}
+
+impl Refusal {
+    /// The field's path as a JSON pointer.
+    pub fn pointer(&self) -> String {
+        format!("/{}", self.path.replace(['.', '['], "/").replace(']', ""))
+    }
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}: {}", self.subject, self.path, self.why)
+    }
+}
+
+/// Everything that cannot be had, in the order of the objects.
+pub fn refusals<'a>(objects: impl IntoIterator<Item = &'a Value>) -> Vec<Refusal> {
+    let objects: Vec<&Value> = objects.into_iter().collect();
     let mut refusals = Refusals::default();
-    for object in objects {
+    for (index, object) in objects.iter().copied().enumerate() {
+        refusals.object = index;
         refusals.subject = subject(object);
         refusals.look_at(object);
         if object["kind"] == "Service" {
-            refusals.named_ports(object, objects);
+            refusals.named_ports(object, &objects);
         }
     }
-    refusals.messages
+    refusals.found
 }
 
 fn subject(object: &Value) -> String {
@@ -30,13 +57,15 @@ fn subject(object: &Value) -> String {
 
 #[derive(Default)]
 struct Refusals {
+    object: usize,
     subject: String,
-    messages: Vec<String>,
+    found: Vec<Refusal>,
 }
 
 impl Refusals {
     fn refuse(&mut self, path: &str, why: &str) {
-        self.messages.push(format!("{}: {path}: {why}", self.subject));
+        let (path, why) = (path.to_owned(), why.to_owned());
+        self.found.push(Refusal { object: self.object, subject: self.subject.clone(), path, why });
     }
 
     /// Refuses the field if it is there at all.
@@ -124,13 +153,14 @@ impl Refusals {
     }
 
     /// A target port given by name is the number that the selected pods have under that name.
-    fn named_ports(&mut self, service: &Value, objects: &[Value]) {
+    fn named_ports(&mut self, service: &Value, objects: &[&Value]) {
         let Some(selector) = service["spec"]["selector"].as_object().filter(|selector| !selector.is_empty()) else {
             return;
         };
         for (index, port) in service["spec"]["ports"].as_array().into_iter().flatten().enumerate() {
             let Some(name) = port["targetPort"].as_str() else { continue };
-            let selected = objects.iter().filter(|object| names(object).0 == names(service).0).filter_map(template_of);
+            let selected =
+                objects.iter().copied().filter(|object| names(object).0 == names(service).0).filter_map(template_of);
             for (labels, spec) in selected.filter(|(labels, _)| has_labels(selector, labels)) {
                 let containers = spec["containers"].as_array().into_iter().flatten();
                 let mut ports = containers.flat_map(|container| container["ports"].as_array().into_iter().flatten());
@@ -181,6 +211,10 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    fn refusals(objects: &[Value]) -> Vec<String> {
+        super::refusals(objects).iter().map(ToString::to_string).collect()
+    }
+
     fn pod(spec: Value) -> Value {
         json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web", "namespace": "shop"}, "spec": spec})
     }
@@ -208,6 +242,14 @@ mod tests {
         ];
         assert_eq!(fields, expected);
         assert!(messages.iter().all(|message| message.starts_with("Pod shop/web: ")));
+    }
+
+    #[test]
+    fn a_refusal_points_at_its_field() {
+        let claim = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}});
+        let spec = json!({"containers": [], "volumes": [{"name": "v", "hostPath": {"path": "/"}}]});
+        let found = super::refusals(&[claim, pod(spec)]);
+        assert_eq!((found[0].object, found[0].pointer().as_str()), (1, "/spec/volumes/0/hostPath"));
     }
 
     #[test]

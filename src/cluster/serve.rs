@@ -16,7 +16,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::store::Store;
-use super::tls::{Authority, TlsError};
+use super::tls::{self, TlsError};
+use crate::authority::Authority;
 use crate::runtime::{ContainerId, PodId, PodRuntime};
 
 mod answer;
@@ -105,7 +106,7 @@ impl Server {
     /// Begins to serve; returns once every listener is being accepted from. Must be called in a tokio runtime.
     pub fn start(config: ServerConfig) -> Result<Self, ServeError> {
         let ServerConfig { store, containers, listeners, names, addresses } = config;
-        let authority = Authority::new(&containers.cluster)?;
+        let authority = Authority::new(&format!("{} authority", containers.cluster)).map_err(TlsError::from)?;
         let mut bound = Vec::new();
         for listener in &listeners {
             bound.push(listener.local_addr().map_err(ServeError::Listener)?);
@@ -113,7 +114,7 @@ impl Server {
         let mut all: Vec<IpAddr> = bound.iter().map(SocketAddr::ip).chain(addresses).collect();
         all.sort_unstable();
         all.dedup();
-        let acceptor = TlsAcceptor::from(Arc::new(authority.server(&names, &all)?));
+        let acceptor = TlsAcceptor::from(Arc::new(tls::server(&authority, &names, &all)?));
         let cluster = containers.cluster.clone();
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let api = Arc::new(Api { store, containers, stop: stop.clone(), sessions: tasks.clone() });
@@ -129,7 +130,7 @@ impl Server {
     pub fn kubeconfig(&self, address: SocketAddr, context: &str, namespace: &str) -> Result<String, ServeError> {
         use base64::Engine;
         let base64 = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
-        let client = self.authority.client(USER)?;
+        let client = self.authority.client(USER, "system:masters").map_err(TlsError::from)?;
         let user = format!("{context}-admin");
         let config = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": context, "preferences": {},

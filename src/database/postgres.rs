@@ -83,7 +83,7 @@ pub async fn log_in(target: &PostgresTarget, password: &Secret) -> Observation {
         },
         Err(error) => error,
     };
-    let reason = crate::probe::error_chain(&error);
+    let reason = crate::error::chain(&error);
     match error {
         Error::Postgres { source, .. } if is_refusal(source.code()) => Observation::Refused { reason },
         _ => Observation::Unknown { reason },

@@ -13,6 +13,8 @@ fn evidence(package: &str) -> PathBuf {
         "postgresql-15" => "/usr/lib/postgresql/15/bin/postgres".into(),
         "postgresql-client-15" => "/usr/lib/postgresql/15/bin/psql".into(),
         "python3-psycopg2" => "/usr/lib/python3/dist-packages/psycopg2/__init__.py".into(),
+        "busybox-static" => "/usr/bin/busybox".into(),
+        "libxml2-utils" => "/usr/bin/xmllint".into(),
         "ca-certificates" => "/usr/sbin/update-ca-certificates".into(),
         "coreutils" => "/usr/bin/env".into(),
         "iproute2" => "/usr/sbin/ip".into(),

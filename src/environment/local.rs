@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use tokio::sync::Mutex;
 
-use super::{Certificate, EnvironmentError};
+use super::EnvironmentError;
+use crate::authority::{Authority, Certificate};
 use crate::cluster::{Cluster, ClusterConfig};
 use crate::drill::station;
-use crate::environment::authority::Authority;
 use crate::environment::run_directory::RunDirectory;
 use crate::kubernetes::Kubernetes;
 use crate::redact::Secret;
@@ -60,7 +60,7 @@ impl Local {
     /// Makes the sandbox, serves the cluster into it, and connects to it. What was made before an error goes with it.
     pub async fn start(config: LocalConfig) -> Result<Self, EnvironmentError> {
         let directory = RunDirectory::make(&config.name)?;
-        let authority = Authority::new(&config.name).map_err(certificate_error)?;
+        let authority = Authority::new(&format!("redrill {}", config.name)).map_err(certificate_error)?;
         let mut sandbox = SandboxConfig::new(directory.path(), &config.name)?;
         sandbox.trusted_ca = Some(authority.certificate());
         let program = sandbox.program.clone();
@@ -98,7 +98,7 @@ impl Local {
     }
 
     pub fn certificate(&self, host: &str) -> Result<Certificate, EnvironmentError> {
-        self.authority.issue(host).map_err(certificate_error)
+        self.authority.server(&[host.to_owned()]).map_err(certificate_error)
     }
 
     /// This machine under every address it has, on a port that answers, and an address that no route may lead to

@@ -137,28 +137,28 @@ pub fn escaped(name: &[u8]) -> String {
     text
 }
 
-/// The path that [`escaped`] made a name of; `None` for what it never makes.
-pub fn unescaped(text: &str) -> Option<PathBuf> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, tail)) = rest.split_first() {
-        rest = tail;
-        if *first == b'\\' {
-            let (code, tail) = tail.split_at_checked(3)?;
-            let code = std::str::from_utf8(code.strip_prefix(b"x")?).ok()?;
-            bytes.push(u8::from_str_radix(code, 16).ok()?);
-            rest = tail;
-        } else {
-            bytes.push(*first);
-        }
-    }
-    Some(PathBuf::from(OsStr::from_bytes(&bytes)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    /// The path that `escaped` made a name of; `None` for what it never makes.
+    fn unescaped(text: &str) -> Option<PathBuf> {
+        let mut bytes = Vec::with_capacity(text.len());
+        let mut rest = text.as_bytes();
+        while let Some((first, tail)) = rest.split_first() {
+            rest = tail;
+            if *first == b'\\' {
+                let (code, tail) = tail.split_at_checked(3)?;
+                let code = std::str::from_utf8(code.strip_prefix(b"x")?).ok()?;
+                bytes.push(u8::from_str_radix(code, 16).ok()?);
+                rest = tail;
+            } else {
+                bytes.push(*first);
+            }
+        }
+        Some(PathBuf::from(OsStr::from_bytes(&bytes)))
+    }
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     proptest! {

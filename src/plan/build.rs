@@ -6,10 +6,9 @@ use super::erratum::{self, Correction};
 use super::locate::{self, StepPlace, first_line};
 use super::{Action, AppliedErratum, AsWritten, DrillPlan, Plan, PlannedStep, SlotText, coverage, slot};
 use crate::outcome::{Phase, ProgramLabel, SourceRef, TextLabel};
+use crate::problem::{Problem, Problems};
 use crate::runbook::{Procedure, Runbook, Step, StepKind};
-use crate::scenario::{
-    Binding, Deed, Drill, ObjectName, Part, Problem, Problems, Scenario, SlotBinding, SlotSource, Waived, Waiver,
-};
+use crate::scenario::{Binding, Deed, Drill, ObjectName, Part, Scenario, SlotBinding, SlotSource, Waived, Waiver};
 
 impl Plan {
     /// Plans every drill of the scenario. Errors with every problem there is: drift of bindings, errata and waivers,

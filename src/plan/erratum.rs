@@ -5,8 +5,9 @@ use std::ops::Range;
 
 use super::AppliedErratum;
 use super::locate::{self, StepPlace, first_line};
+use crate::problem::{Problem, Problems};
 use crate::runbook::{Runbook, Step};
-use crate::scenario::{Change, Edit, Erratum, Problem, Problems};
+use crate::scenario::{Change, Edit, Erratum};
 
 /// An edit and the erratum it is part of.
 #[derive(Debug, Clone, Copy)]

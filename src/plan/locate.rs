@@ -1,8 +1,8 @@
 //! Finds the steps that a scenario names. What the document no longer says is drift, and a problem of the scenario.
 
+use crate::problem::{Problem, suggestion};
 use crate::runbook::{Procedure, Runbook, Step};
-use crate::scenario::problem::suggestion;
-use crate::scenario::{Problem, StepRef};
+use crate::scenario::StepRef;
 
 /// A step's place in its runbook: index of the procedure, index in it. Ordered as on the page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -142,7 +142,7 @@ async fn collect<R: AsyncRead + Unpin>(
             Ok(Reply::Done) => break None,
             Ok(Reply::Error { doing, reason }) => break Some(format!("{doing}: {reason}")),
             Ok(_) => break Some("the prober answered something else than rows".into()),
-            Err(error) => break Some(super::error::chain(&error)),
+            Err(error) => break Some(crate::error::chain(&error)),
         }
     };
     LedgerEnd { acknowledged, broken }

@@ -22,18 +22,3 @@ impl Error {
         move |source| Self::Io { doing, source }
     }
 }
-
-/// An error and its causes in one line, for a reply.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let said = error.to_string();
-        if !text.ends_with(&said) {
-            text.push_str(": ");
-            text.push_str(&said);
-        }
-        cause = error.source();
-    }
-    text
-}

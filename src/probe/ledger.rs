@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 
-use super::error::chain;
 use super::serve::{Replies, Requests};
 use super::{Error, PostgresTarget, Reply, Request};
 use crate::database::Error as DatabaseError;
 use crate::database::postgres::{self, Session};
+use crate::error::chain;
 
 /// The tables that change while a drill runs; a fingerprint leaves their rows out.
 pub const LIVE_TABLES: [&str; 2] = ["public.redrill_ledger", "public.redrill_nonce"];

@@ -12,10 +12,10 @@ use rand::Rng as _;
 use rand::distr::Alphanumeric;
 use tokio::net::TcpStream;
 
-use super::error::chain;
 use super::{LoginTarget, Reply, ResticTarget};
 use crate::command;
 use crate::database::postgres;
+use crate::error::chain;
 use crate::outcome::Observation;
 use crate::redact::Secret;
 

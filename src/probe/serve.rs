@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 
-use super::error::chain;
 use super::{Error, Reply, Request, files, isolation, ledger, login};
 use crate::database::postgres;
+use crate::error::chain;
 
 /// No request is anywhere near this long: a greater length is a stream out of step.
 const REQUEST_LIMIT: usize = 16 << 20;

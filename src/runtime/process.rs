@@ -2,31 +2,28 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use base64::Engine as _;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::watch;
-use zeroize::Zeroizing;
 
 use super::{
-    ByteReader, ContainerExit, ContainerId, ContainerSpec, ExecSession, ExecSpec, HostEntry, LogOptions, Mount,
-    MountSource, PodId, PodRuntime, PodSandbox, RuntimeError, VolumeId,
+    ByteReader, ContainerExit, ContainerId, ContainerSpec, ExecSession, ExecSpec, HostEntry, LogOptions, MountSource,
+    PodId, PodRuntime, PodSandbox, RuntimeError, VolumeId,
 };
-use crate::redact::Secret;
 use crate::sandbox::fault::Fault;
 use crate::sandbox::link::Link;
-use crate::sandbox::program::Account;
-use crate::sandbox::protocol::{self, Answer, Binding, End, Host, Launch, Request, Source, StagedFile, Token};
+use crate::sandbox::protocol::{Answer, End, Host, Request, StagedFile, Token};
 use crate::sandbox::{SandboxConfig, SandboxError};
 
 mod exec;
+mod launch;
 mod log;
 mod staging;
 
+use launch::directory_name;
 use log::{Log, Logs};
 use staging::Staging;
 
@@ -195,62 +192,6 @@ impl Container {
             Phase::Created | Phase::Starting | Phase::Ended(_) | Phase::Removed => None,
         }
     }
-
-    fn launch(&self, token: Token) -> Launch {
-        let spec = &self.spec;
-        let image = spec.image.env.iter().map(|(name, value)| (name.clone(), Secret::new(value.clone())));
-        Launch {
-            token,
-            name: name(&spec.id),
-            pod: spec.id.pod.0.clone(),
-            argv: spec.argv.clone(),
-            env: image.chain(spec.env.iter().cloned()).collect(),
-            account: Account {
-                image_user: spec.image.user.clone(),
-                run_as_user: spec.run_as_user,
-                run_as_group: spec.run_as_group,
-                fs_group: spec.fs_group,
-            },
-            working_dir: spec
-                .working_dir
-                .clone()
-                .or_else(|| spec.image.working_dir.clone())
-                .unwrap_or_else(|| PathBuf::from("/")),
-            files: self.files.clone(),
-            mounts: spec.mounts.iter().map(binding).collect(),
-        }
-    }
-}
-
-fn binding(mount: &Mount) -> Binding {
-    let source = match &mount.source {
-        MountSource::Volume(volume) => Source::Volume { directory: directory_name(volume) },
-        MountSource::Files(files) => Source::Files(
-            files
-                .iter()
-                .map(|file| protocol::File {
-                    path: file.path.clone(),
-                    mode: file.mode,
-                    content: Zeroizing::new(base64::engine::general_purpose::STANDARD.encode(&file.content)),
-                })
-                .collect(),
-        ),
-    };
-    Binding { source, sub_path: mount.sub_path.clone(), target: mount.target.clone(), read_only: mount.read_only }
-}
-
-/// A volume's directory: its id with `/` and whatever else a name may not have escaped.
-fn directory_name(volume: &VolumeId) -> String {
-    let mut directory = String::new();
-    for byte in volume.0.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => directory.push(char::from(byte)),
-            b'.' if !directory.is_empty() => directory.push('.'),
-            _ => directory.push_str(&format!("%{byte:02x}")),
-        }
-    }
-    // A file name has at most 255 bytes.
-    if directory.len() > 200 { blake3::hash(volume.0.as_bytes()).to_hex().to_string() } else { directory }
 }
 
 fn hosts(entries: &[HostEntry]) -> Vec<Host> {
@@ -434,18 +375,4 @@ async fn start(link: Arc<Link>, container: Arc<Container>) -> Result<(), Runtime
         container.phase.send_replace(Phase::Ended(exit));
     });
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn volumes_of_different_ids_have_different_directories_inside_their_parent() {
-        let directory = |id: &str| directory_name(&VolumeId(id.to_owned()));
-        assert_eq!(directory("main/taiga/media-data"), "main%2ftaiga%2fmedia-data");
-        assert_ne!(directory("a/b"), directory("a%2fb"));
-        assert!(!directory("..").starts_with('.'));
-        assert!(directory(&"x/".repeat(200)).len() < 255);
-    }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use jiff::civil::Date;
 
 use super::Scenario;
-use super::problem::{Problem, Problems, suggestion};
+use crate::problem::{Problem, Problems, suggestion};
 
 /// The scenarios of a folder, by name.
 #[derive(Debug, Clone, PartialEq)]

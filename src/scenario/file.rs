@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use jiff::civil::Date;
 
-use super::problem::{Problem, Problems};
 use super::reader::{Fields, Reader};
 use super::yaml::{self, Node};
 use super::*;
 use crate::outcome::{Acceptance, ObjectiveKind, ProgramLabel, Verdict};
+use crate::problem::{Problem, Problems};
 
 impl Scenario {
     /// Reads a scenario and checks it in itself: paths, references, dates against `today`. Errors with every problem of

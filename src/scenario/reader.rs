@@ -3,9 +3,9 @@
 
 use std::cell::RefCell;
 
-use super::problem::{Problem, Problems, suggestion};
 use super::yaml::{Node, Value};
 use crate::outcome::SourceRef;
+use crate::problem::{Problem, Problems, suggestion};
 
 /// The file being read and what is wrong with it so far.
 pub struct Reader {

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use saphyr_parser::{Event, Parser, ScalarStyle};
 
-use super::problem::{Problem, Problems};
 use crate::outcome::SourceRef;
+use crate::problem::{Problem, Problems};
 
 /// Deeper than any sensible file; keeps recursive readers off the end of the stack.
 const MAX_DEPTH: usize = 64;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use crate::outcome::{ProgramLabel, SourceRef};
 use crate::runtime;
 
-use super::Problem;
+use crate::problem::{Problem, Problems, did_you_mean};
 
 mod dockerfile;
 
@@ -51,18 +51,14 @@ impl Images {
     /// Reads the image of every reference in `wanted`, and says what stands in the way of any of them: a reference without a
     /// binding, a folder without a Dockerfile, an instruction that the local environment does not have. A binding that nothing
     /// wants is a problem too.
-    pub fn resolve(
-        &self,
-        wanted: &BTreeMap<String, Vec<SourceRef>>,
-    ) -> Result<BTreeMap<String, LocalImage>, Vec<Problem>> {
-        let mut problems = Vec::new();
+    pub fn resolve(&self, wanted: &BTreeMap<String, Vec<SourceRef>>) -> Result<BTreeMap<String, LocalImage>, Problems> {
+        let mut problems = Problems::default();
         let mut images = BTreeMap::new();
         for (reference, places) in wanted {
             let Some(binding) = self.bindings.get(reference) else {
-                let hint = super::manifest::did_you_mean(reference, self.bindings.keys().map(String::as_str));
+                let hint = did_you_mean(reference, self.bindings.keys().map(String::as_str));
                 let message = format!("no image for `{reference}`{hint}: bind it in the scenario's `images`");
-                problems
-                    .extend(places.iter().map(|place| Problem { source_ref: place.clone(), message: message.clone() }));
+                problems.extend(places.iter().map(|place| Problem::new(place, message.clone())));
                 continue;
             };
             match read(reference, &binding.folder, binding.label, &self.provided) {
@@ -72,14 +68,12 @@ impl Images {
         }
         for (reference, binding) in &self.bindings {
             if !wanted.contains_key(reference) {
-                let hint = super::manifest::did_you_mean(reference, wanted.keys().map(String::as_str));
+                let hint = did_you_mean(reference, wanted.keys().map(String::as_str));
                 let message = format!("nothing of the system uses the image `{reference}`{hint}: remove the binding");
-                problems.push(Problem { source_ref: binding.source.clone(), message });
+                problems.push(Problem::new(&binding.source, message));
             }
         }
-        problems.sort();
-        problems.dedup();
-        if problems.is_empty() { Ok(images) } else { Err(problems) }
+        problems.or(Some(images))
     }
 }
 
@@ -89,10 +83,11 @@ pub fn read(
     folder: &Path,
     label: ProgramLabel,
     provided: &BTreeMap<String, PathBuf>,
-) -> Result<LocalImage, Vec<Problem>> {
+) -> Result<LocalImage, Problems> {
     let file = folder.join("Dockerfile");
     let name = file.display().to_string();
-    let unreadable = |error: std::io::Error| vec![Problem::new(&name, 1, format!("cannot be read: {error}"))];
+    let unreadable =
+        |error: std::io::Error| Problems::from(Problem::of_file(&file, format!("cannot be read: {error}")));
     let text = std::fs::read_to_string(&file).map_err(unreadable)?;
     // Shown in roots by this path, whatever the working directory is by then.
     let folder = folder.canonicalize().map_err(unreadable)?;

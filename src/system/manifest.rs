@@ -10,38 +10,40 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::yaml::{self, pointer};
-use super::{Object, Problem, System, reference};
+use super::{Object, System, reference};
 use crate::cluster::kind::{self, KINDS, Kind};
 use crate::outcome::SourceRef;
+use crate::problem::{Problem, Problems, did_you_mean};
 use crate::redact::Secret;
 
 impl System {
     /// Reads files, and in folders every `.yaml`, `.yml` and `.json` by name. All that is wrong with them is told at once, in
-    /// the order of files and lines.
-    pub fn read(paths: &[PathBuf]) -> Result<Self, Vec<Problem>> {
-        let mut problems = Vec::new();
+    /// the order of files and lines; where they refer to what is not there, `dangling` says.
+    pub fn read(paths: &[PathBuf]) -> Result<Self, Problems> {
+        let mut problems = Problems::default();
         let mut objects = Vec::new();
         for file in files(paths, &mut problems) {
-            let name = file.display().to_string();
             match std::fs::read_to_string(&file) {
-                Ok(text) => read_file(&name, &text, &mut objects, &mut problems),
-                Err(error) => problems.push(Problem::new(&name, 1, format!("cannot be read: {error}"))),
+                Ok(text) => read_file(&file.display().to_string(), &text, &mut objects, &mut problems),
+                Err(error) => problems.push(Problem::of_file(&file, format!("cannot be read: {error}"))),
             }
         }
         if objects.is_empty() && problems.is_empty() {
-            let first = paths.first().map_or_else(String::new, |path| path.display().to_string());
-            problems.push(Problem::new(&first, 1, "no manifests here: name a folder that holds .yaml files"));
+            let first = paths.first().map_or(Path::new(""), PathBuf::as_path);
+            problems.push(Problem::of_file(first, "no manifests here: name a folder that holds .yaml files"));
         }
         problems.extend(duplicates(&objects));
         objects.sort_by_key(|object: &Object| rank(object.kind));
-        let system = Self { objects };
-        problems.extend(reference::dangling(&system));
-        problems.sort();
-        if problems.is_empty() { Ok(system) } else { Err(problems) }
+        problems.or(Some(Self { objects }))
+    }
+
+    /// Every reference between the objects that leads nowhere.
+    pub fn dangling(&self) -> Vec<Problem> {
+        reference::dangling(self)
     }
 }
 
-fn files(paths: &[PathBuf], problems: &mut Vec<Problem>) -> Vec<PathBuf> {
+fn files(paths: &[PathBuf], problems: &mut Problems) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for path in paths {
         if !path.is_dir() {
@@ -50,9 +52,7 @@ fn files(paths: &[PathBuf], problems: &mut Vec<Problem>) -> Vec<PathBuf> {
         }
         match manifests_in(path) {
             Ok(found) => files.extend(found),
-            Err(error) => {
-                problems.push(Problem::new(&path.display().to_string(), 1, format!("cannot be read: {error}")))
-            }
+            Err(error) => problems.push(Problem::of_file(path, format!("cannot be read: {error}"))),
         }
     }
     files
@@ -71,7 +71,7 @@ fn manifests_in(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-fn read_file(file: &str, text: &str, objects: &mut Vec<Object>, problems: &mut Vec<Problem>) {
+fn read_file(file: &str, text: &str, objects: &mut Vec<Object>, problems: &mut Problems) {
     match yaml::read(text) {
         Ok(documents) => {
             for document in documents {
@@ -81,13 +81,13 @@ fn read_file(file: &str, text: &str, objects: &mut Vec<Object>, problems: &mut V
                 }
             }
         }
-        Err(faults) => problems.extend(faults.into_iter().map(|fault| Problem::new(file, fault.line, fault.message))),
+        Err(faults) => problems.extend(faults.into_iter().map(|fault| Problem::at(file, fault.line, fault.message))),
     }
 }
 
 fn read_document(file: &str, document: yaml::Document) -> Result<Object, Vec<Problem>> {
     let yaml::Document { value, line, lines } = document;
-    let at = |path: &str, message: String| Problem::new(file, lines.of(path).unwrap_or(line), message);
+    let at = |path: &str, message: String| Problem::at(file, lines.of(path).unwrap_or(line), message);
     let kind = kind_of(&value).map_err(|(path, message)| vec![at(path, message)])?;
 
     let mut problems: Vec<Problem> =
@@ -127,15 +127,6 @@ fn kind_of(value: &Value) -> Result<&'static Kind, (&'static str, String)> {
         "/kind",
         format!("unknown kind `{name}`{hint}: redrill has no such thing, leave it out of the drilled manifests"),
     ))
-}
-
-/// ` (did you mean ...?)` when something known is near.
-pub(super) fn did_you_mean<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> String {
-    let near = known.map(|known| (strsim::damerau_levenshtein(given, known), known)).min();
-    match near {
-        Some((distance, known)) if distance <= 1 + given.len() / 4 => format!(" (did you mean `{known}`?)"),
-        _ => String::new(),
-    }
 }
 
 /// What is wrong with the fields of an object: (path, message).

@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::{Object, Problem, System, pod_template};
+use super::{Object, System, pod_template};
 use crate::cluster::kind::{self, Kind};
+use crate::problem::Problem;
 
 /// Every reference that leads nowhere.
 pub fn dangling(system: &System) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let namespaces: BTreeSet<&str> =
-        system.objects().iter().filter(|object| object.kind == &kind::NAMESPACE).map(|object| &*object.name).collect();
+    let namespaces: BTreeSet<&str> = system.objects_of(&kind::NAMESPACE).map(|object| &*object.name).collect();
     for object in system.objects() {
         if object.kind.namespaced && object.namespace != "default" && !namespaces.contains(&*object.namespace) {
             let message = format!("no manifest makes the namespace `{}`: add one", object.namespace);
@@ -76,29 +76,15 @@ fn missing(
     system: &System,
     object: &Object,
     path: &str,
-    kind: &'static Kind,
+    kind: &Kind,
     name: &Value,
     key: Option<&str>,
 ) -> Option<Problem> {
     let name = name.as_str().unwrap_or_default();
-    let Some(target) = system.object(kind, &object.namespace, name) else {
-        let of_kind = system.objects().iter().filter(|other| other.kind == kind && other.namespace == object.namespace);
-        let hint = super::manifest::did_you_mean(name, of_kind.map(|other| other.name.as_str()));
-        let message = format!("no {} `{name}` in namespace `{}`{hint}", kind.kind, object.namespace);
-        return Some(object.problem(path, message));
-    };
-    let key = key?;
-    let keys: BTreeSet<&str> = ["data", "stringData", "binaryData"]
-        .iter()
-        .filter_map(|field| target.value[*field].as_object())
-        .flat_map(|fields| fields.keys().map(String::as_str))
-        .collect();
-    if keys.contains(key) {
-        return None;
-    }
-    let hint = super::manifest::did_you_mean(key, keys.into_iter());
-    let message = format!("{} `{name}` ({}) has no key `{key}`{hint}", kind.kind, target.source);
-    Some(object.problem(&format!("{path}/key"), message))
+    let message = system.lacks(kind, &object.namespace, name, key)?;
+    let path =
+        if system.object(kind, &object.namespace, name).is_some() { format!("{path}/key") } else { path.to_owned() };
+    Some(object.problem(&path, message))
 }
 
 fn is_optional(reference: &Value) -> bool {

@@ -124,7 +124,7 @@ async fn readiness_decides_endpoints_and_names() {
     cluster.until("the name", |cluster| cluster.runtime.hosts("shop/client").contains_key("db")).await;
     let address = cluster.get(&POD, "db").unwrap()["status"]["podIP"].as_str().unwrap().to_owned();
     let hosts = cluster.runtime.hosts("shop/client");
-    assert_eq!(hosts["db.shop.svc.cluster.local"], [address.clone()]);
+    assert_eq!(hosts["db.shop.svc.cluster.local"], std::slice::from_ref(&address));
     assert_eq!(subset(&cluster)["addresses"][0]["ip"], address.as_str());
     assert_eq!(subset(&cluster)["ports"][0]["port"], 5432);
 

@@ -7,8 +7,8 @@ use std::str::FromStr;
 use dockerfile_parser::{CopyInstruction, Dockerfile, EnvInstruction, Instruction, MiscInstruction, ShellOrExecExpr};
 use nix::sys::signal::Signal;
 
+use crate::problem::{Problem, Problems};
 use crate::runtime::{Image, ImageFile};
-use crate::system::Problem;
 
 /// Reads a Dockerfile: the image, and the Debian packages that it installs. All problems at once.
 pub fn read(
@@ -16,10 +16,10 @@ pub fn read(
     text: &str,
     folder: &Path,
     provided: &BTreeMap<String, PathBuf>,
-) -> Result<(Image, BTreeSet<String>), Vec<Problem>> {
-    let parsed = Dockerfile::parse(text).map_err(|error| vec![syntax_error(file, &error)])?;
+) -> Result<(Image, BTreeSet<String>), Problems> {
+    let parsed = Dockerfile::parse(text).map_err(|error| syntax_error(file, &error))?;
     let mut reader = Reader { folder, provided, image: Image::default(), packages: BTreeSet::new() };
-    let mut problems = Vec::new();
+    let mut problems = Problems::default();
     let mut stages = 0;
     for instruction in &parsed.instructions {
         let result = match instruction {
@@ -45,10 +45,10 @@ pub fn read(
             Instruction::Misc(misc) => reader.misc(misc),
         };
         if let Err(message) = result {
-            problems.push(Problem::new(file, line_at(text, instruction.span().start), message));
+            problems.push(Problem::at(file, line_at(text, instruction.span().start), message));
         }
     }
-    if problems.is_empty() { Ok((reader.image, reader.packages)) } else { Err(problems) }
+    problems.or(Some((reader.image, reader.packages)))
 }
 
 struct Reader<'a> {
@@ -193,5 +193,5 @@ fn syntax_error(file: &str, error: &dockerfile_parser::Error) -> Problem {
     // pest's message draws the line with an arrow; its `--> LINE:COLUMN` is all that is needed of it.
     let text = error.to_string();
     let line = text.split_once("--> ").and_then(|(_, at)| at.split(':').next()?.trim().parse().ok());
-    Problem::new(file, line.unwrap_or(1), "not a Dockerfile instruction")
+    Problem::at(file, line.unwrap_or(1), "not a Dockerfile instruction")
 }

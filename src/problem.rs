@@ -15,6 +15,10 @@ impl Problem {
         Self { source: source.clone(), message: message.into() }
     }
 
+    pub fn at(file: &str, line: usize, message: impl Into<String>) -> Self {
+        Self { source: SourceRef { file: file.to_owned(), line }, message: message.into() }
+    }
+
     /// About a file as a whole, or one that is not there.
     pub fn of_file(file: &std::path::Path, message: impl Into<String>) -> Self {
         Self { source: SourceRef { file: file.display().to_string(), line: 0 }, message: message.into() }
@@ -43,8 +47,17 @@ impl Problems {
         self.0.extend(others);
     }
 
+    /// The value, or its problems among the others.
+    pub fn keep<T>(&mut self, result: Result<T, Self>) -> Option<T> {
+        result.map_err(|problems| self.0.extend(problems.0)).ok()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
     }
 
     pub fn iter(&self) -> std::slice::Iter<'_, Problem> {
@@ -59,6 +72,12 @@ impl Problems {
             Some(value) if self.0.is_empty() => Ok(value),
             Some(_) | None => Err(self),
         }
+    }
+}
+
+impl FromIterator<Problem> for Problems {
+    fn from_iter<I: IntoIterator<Item = Problem>>(problems: I) -> Self {
+        Self(problems.into_iter().collect())
     }
 }
 
@@ -90,10 +109,18 @@ impl std::fmt::Display for Problems {
 /// ` (did you mean `x`?)` for the known name nearest to what was written, or else the names there are.
 pub fn suggestion<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let known: Vec<&str> = known.into_iter().collect();
-    let nearest = known.iter().map(|name| (strsim::damerau_levenshtein(written, name), *name)).min();
+    match did_you_mean(written, known.iter().copied()) {
+        hint if !hint.is_empty() => hint,
+        _ if known.is_empty() => " (there are none)".to_owned(),
+        _ => format!(" (there are: {})", known.join(", ")),
+    }
+}
+
+/// ` (did you mean `x`?)` when a known name is near; for names of which there are too many to list.
+pub fn did_you_mean<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    let nearest = known.into_iter().map(|name| (strsim::damerau_levenshtein(written, name), name)).min();
     match nearest {
         Some((distance, name)) if distance <= 1 + written.len() / 4 => format!(" (did you mean `{name}`?)"),
-        Some(_) => format!(" (there are: {})", known.join(", ")),
-        None => " (there are none)".to_owned(),
+        Some(_) | None => String::new(),
     }
 }

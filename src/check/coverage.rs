@@ -1,0 +1,78 @@
+//! What a system has, some procedure or declaration has to cover.
+
+use std::collections::BTreeSet;
+
+use super::name;
+use crate::cluster::kind;
+use crate::outcome::Note;
+use crate::runbook::Runbook;
+use crate::scenario::{Binding, Deed, Escrow, ObjectName, Scenario, ValueFrom, Waived};
+use crate::system::{Object, System};
+
+/// Claims, Secrets, databases and buckets that no procedure and no declaration covers, and those that are waived.
+pub fn notes(scenario: &Scenario, runbook: &Runbook, system: &System) -> (Vec<Note>, Vec<Note>) {
+    let mut open = Vec::new();
+    let typed = typed(scenario, runbook);
+    let declared: BTreeSet<&ObjectName> = name::values(scenario)
+        .into_iter()
+        .filter_map(|value| match value {
+            ValueFrom::Secret(key) => Some(&key.object),
+            ValueFrom::ConfigMap(_) | ValueFrom::Literal(_) | ValueFrom::Generated(_) => None,
+        })
+        .collect();
+    for secret in system.objects_of(&kind::SECRET) {
+        let name = &name_of(secret);
+        let kept = scenario.loss.escrow.iter().any(|escrow| matches!(escrow, Escrow::Secret(kept) if kept == name));
+        if !kept && !declared.contains(name) && !typed.contains(&name.name) {
+            let why = "no procedure, credential or escrow names it";
+            open.push((Waived::Secret(name.clone()), format!("Secret {name}"), &secret.source, why));
+        }
+    }
+    for claim in system.objects_of(&kind::CLAIM) {
+        let name = &name_of(claim);
+        let is_tree = scenario.files.values().any(|tree| tree.claim == *name);
+        if !is_tree && !scenario.loss.claims.contains(name) && !typed.contains(&name.name) {
+            let why = "no drill loses it and no file tree or procedure names it";
+            open.push((Waived::Claim(name.clone()), format!("claim {name}"), &claim.source, why));
+        }
+    }
+    for (name, database) in &scenario.databases {
+        if !scenario.seed.databases.contains(name) {
+            let what = format!("database {name}");
+            open.push((Waived::Database(name.clone()), what, &database.source, "nothing seeds and compares it"));
+        }
+    }
+    for (name, store) in &scenario.stores {
+        let kept = scenario.loss.escrow.iter().any(|escrow| matches!(escrow, Escrow::Store(kept) if kept == name));
+        if !kept && !scenario.repositories.values().any(|repository| repository.store == *name) {
+            let (what, why) = (format!("bucket {}", store.bucket), "no repository is in it and it is no escrow");
+            open.push((Waived::Bucket(store.bucket.clone()), what, &store.source, why));
+        }
+    }
+    let mut notes = (Vec::new(), Vec::new());
+    for (waived, what, source, why) in open {
+        let reason = scenario.waivers.iter().find(|waiver| waiver.what == waived).map(|waiver| waiver.reason.clone());
+        let list = if reason.is_some() { &mut notes.1 } else { &mut notes.0 };
+        let why = reason.unwrap_or_else(|| why.to_owned());
+        list.push(Note { source: Some(source.clone()), what, why });
+    }
+    notes
+}
+
+/// Every word of what the runbook and its bindings type or apply.
+fn typed(scenario: &Scenario, runbook: &Runbook) -> BTreeSet<String> {
+    let steps = runbook.procedures.iter().flat_map(|procedure| &procedure.steps).map(|step| step.kind.text());
+    let deeds = scenario.bindings.iter().filter_map(|Binding { deed, .. }| match deed {
+        Deed::Run(command) | Deed::Compare(command) => Some(command.as_str()),
+        Deed::Human => None,
+    });
+    let words = |text: &'_ str| -> Vec<String> {
+        let inner = |c: char| c.is_alphanumeric() || matches!(c, '-' | '.' | '_');
+        text.split(|c: char| !inner(c)).filter(|word| !word.is_empty()).map(str::to_owned).collect()
+    };
+    steps.chain(deeds).flat_map(words).collect()
+}
+
+fn name_of(object: &Object) -> ObjectName {
+    ObjectName { namespace: object.namespace.clone(), name: object.name.clone() }
+}

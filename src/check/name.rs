@@ -1,0 +1,94 @@
+//! What a scenario names has to be in the manifests of its system.
+
+use crate::cluster::kind::{self, Kind};
+use crate::outcome::SourceRef;
+use crate::problem::{Problem, suggestion};
+use crate::scenario::{Escrow, KeyRef, ObjectName, Part, Scenario, SlotSource, ValueFrom, Waived};
+use crate::system::System;
+
+/// Every name that nothing has.
+pub fn problems(scenario: &Scenario, system: &System) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for value in values(scenario) {
+        match value {
+            ValueFrom::Secret(key) => problems.extend(lacking_key(system, &kind::SECRET, key)),
+            ValueFrom::ConfigMap(key) => problems.extend(lacking_key(system, &kind::CONFIG_MAP, key)),
+            ValueFrom::Literal(_) | ValueFrom::Generated(_) => {}
+        }
+    }
+    let claims = scenario.loss.claims.iter().map(|claim| (claim, &scenario.loss.source));
+    let trees = scenario.files.values().map(|tree| (&tree.claim, &tree.source));
+    for (claim, source) in claims.chain(trees) {
+        problems.extend(lacking(system, &kind::CLAIM, claim, source));
+    }
+    for escrow in &scenario.loss.escrow {
+        let source = &scenario.loss.source;
+        problems.extend(match escrow {
+            Escrow::Secret(name) => lacking(system, &kind::SECRET, name, source),
+            Escrow::ConfigMap(name) => lacking(system, &kind::CONFIG_MAP, name, source),
+            Escrow::Store(_) | Escrow::Manifests => None,
+        });
+    }
+    let parts = scenario.drills.iter().flat_map(|drill| [&drill.backup, &drill.restore, &drill.reconcile]).flatten();
+    for part in parts {
+        if let Part::CronJob { object, source } = part {
+            problems.extend(lacking(system, &kind::CRON_JOB, object, source));
+        }
+    }
+    problems.extend(idle_waivers(scenario, system));
+    problems
+}
+
+/// Waivers of what is not there any more.
+fn idle_waivers(scenario: &Scenario, system: &System) -> Vec<Problem> {
+    let declared = |what: &str, name: &str, there: Vec<&str>, source: &SourceRef| match there.contains(&name) {
+        true => None,
+        false => Some(Problem::new(source, format!("no {what} `{name}` is declared{}", suggestion(name, there)))),
+    };
+    let idle = scenario.waivers.iter().filter_map(|waiver| match &waiver.what {
+        Waived::Step(_) => None,
+        Waived::Secret(name) => lacking(system, &kind::SECRET, name, &waiver.source),
+        Waived::Claim(name) => lacking(system, &kind::CLAIM, name, &waiver.source),
+        Waived::Database(name) => {
+            declared("database", name, scenario.databases.keys().map(String::as_str).collect(), &waiver.source)
+        }
+        Waived::Bucket(name) => {
+            let buckets = scenario.stores.values().map(|store| store.bucket.as_str()).collect();
+            declared("bucket", name, buckets, &waiver.source)
+        }
+    });
+    idle.map(|problem| Problem { message: format!("waiver: {}", problem.message), ..problem }).collect()
+}
+
+fn lacking(system: &System, kind: &Kind, name: &ObjectName, source: &SourceRef) -> Option<Problem> {
+    system.lacks(kind, &name.namespace, &name.name, None).map(|message| Problem::new(source, message))
+}
+
+fn lacking_key(system: &System, kind: &Kind, wanted: &KeyRef) -> Option<Problem> {
+    let ObjectName { namespace, name } = &wanted.object;
+    let message = system.lacks(kind, namespace, name, Some(&wanted.key))?;
+    Some(Problem::new(&wanted.source, message))
+}
+
+/// Every value that the scenario takes from somewhere.
+pub fn values(scenario: &Scenario) -> Vec<&ValueFrom> {
+    let mut values = Vec::new();
+    for store in scenario.stores.values() {
+        values.extend([&store.access_key, &store.secret_key]);
+    }
+    for database in scenario.databases.values() {
+        values.extend([&database.database, &database.user, &database.password]);
+        values.extend(database.second_role.as_ref().map(|role| &role.password));
+    }
+    values.extend(scenario.repositories.values().map(|repository| &repository.base));
+    for credential in &scenario.credentials {
+        values.push(&credential.secret);
+        values.extend(&credential.user);
+    }
+    let slots = scenario.bindings.iter().flat_map(|binding| &binding.slots).chain(&scenario.slots);
+    values.extend(slots.filter_map(|slot| match &slot.from {
+        SlotSource::Value(value) => Some(value),
+        SlotSource::Output { .. } | SlotSource::Selector { .. } => None,
+    }));
+    values
+}

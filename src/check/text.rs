@@ -1,0 +1,123 @@
+//! What `check`, `plan` and `list` say.
+
+use std::fmt;
+
+use super::Checked;
+use crate::outcome::{Note, TextLabel};
+use crate::plan::{Action, DrillPlan, Plan, PlannedStep};
+use crate::scenario::{Part, Scenarios};
+
+/// `check`: what is covered, waived and open, in lines.
+impl fmt::Display for Checked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let procedures = self.runbook.procedures.len();
+        let steps: usize = self.runbook.procedures.iter().map(|procedure| procedure.steps.len()).sum();
+        let Plan { scenario, drills, uncovered, waived, .. } = &self.plan;
+        writeln!(
+            f,
+            "{scenario}: {} ({}, {}), {}",
+            self.runbook.path.display(),
+            count(procedures, "procedure"),
+            count(steps, "step"),
+            count(drills.len(), "drill")
+        )?;
+        for note in waived {
+            write_note(f, "waived", note)?;
+        }
+        for note in uncovered {
+            write_note(f, "UNCOVERED", note)?;
+        }
+        Ok(())
+    }
+}
+
+fn write_note(f: &mut fmt::Formatter<'_>, word: &str, note: &Note) -> fmt::Result {
+    let at = note.source.as_ref().map(|source| format!("{source}: ")).unwrap_or_default();
+    writeln!(f, "{word:<10} {at}{}: {}", note.what, note.why)
+}
+
+fn count(number: usize, noun: &str) -> String {
+    match number {
+        1 => format!("1 {noun}"),
+        _ => format!("{number} {noun}s"),
+    }
+}
+
+/// `plan`: every step of every drill with its line and label, in the order in which they run.
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for drill in &self.drills {
+            writeln!(f, "{}/{}", self.scenario, drill.name)?;
+            write!(f, "{drill}")?;
+        }
+        for note in &self.waived {
+            write_note(f, "waived", note)?;
+        }
+        for note in &self.uncovered {
+            write_note(f, "UNCOVERED", note)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for DrillPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, steps) in [("backup", &self.backup), ("restore", &self.restore), ("reconcile", &self.reconcile)] {
+            for step in steps {
+                writeln!(f, "  {name:<9} {step}")?;
+            }
+        }
+        for erratum in &self.errata {
+            let documented = erratum.documented.replace('\n', " ⏎ ");
+            let correction = erratum.correction.replace('\n', " ⏎ ");
+            writeln!(f, "  erratum {} {}: `{documented}` -> `{correction}`", erratum.id, erratum.source)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for PlannedStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let label = match self.label {
+            TextLabel::Verbatim => "verbatim",
+            TextLabel::Corrected => "corrected",
+            TextLabel::Equivalent => "equivalent",
+            TextLabel::Human => "human",
+        };
+        write!(f, "{} {label:<10} {}", self.source, self.summary())?;
+        match &self.action {
+            Action::Compare { .. } => f.write_str("  (must hold what the page shows)")?,
+            Action::Shell | Action::Apply { .. } | Action::CronJob { .. } | Action::Human => {}
+        }
+        if !self.errata.is_empty() {
+            write!(f, "  [{}]", self.errata.join(", "))?;
+        }
+        Ok(())
+    }
+}
+
+/// `list`: every scenario with its drills.
+impl fmt::Display for Scenarios {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for scenario in self.scenarios.values() {
+            for drill in &scenario.drills {
+                let parts = |parts: &[Part]| parts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+                write!(f, "{}/{}: {}; {}", scenario.name, drill.name, parts(&drill.backup), parts(&drill.restore))?;
+                match drill.reconcile.as_slice() {
+                    [] => writeln!(f)?,
+                    reconcile => writeln!(f, "; {}", parts(reconcile))?,
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Procedure { name, .. } => f.write_str(name),
+            Self::CronJob { object, .. } => write!(f, "CronJob {object}"),
+        }
+    }
+}
