@@ -25,7 +25,8 @@ impl RunDirectory {
     pub fn make(name: &str) -> Result<Self, EnvironmentError> {
         let parent = parent();
         // Others may walk through, since the shifted ids are others; they may not list.
-        DirBuilder::new().recursive(true).mode(0o711).create(&parent).map_err(doing("make", &parent))?;
+        let unmade = EnvironmentError::io(format!("make {} (REDRILL_STATE_DIR names another folder)", parent.display()));
+        DirBuilder::new().recursive(true).mode(0o711).create(&parent).map_err(unmade)?;
         let lock = make_lock(&parent, name)?;
         let path = parent.join(name);
         DirBuilder::new().mode(0o711).create(&path).map_err(doing("make", &path))?;

@@ -1,5 +1,7 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use rand::seq::SliceRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -96,4 +98,19 @@ fn the_next_run_gives_a_killed_one_its_reports() {
     let next = place.run(&["run", "no-such-scenario"]);
     assert!(next.stderr.contains(&format!("run {killed} was killed: it counts as UNVERIFIED now")), "{next:?}");
     place.assert_unverified(&killed);
+}
+
+#[test]
+fn a_fabric_that_hangs_ends_with_its_redrill() {
+    let _turn = machine::turn();
+    let place = Place::new();
+    let mut run = place.start(&SCHEDULED);
+    run.until("nothing inside reaches outside");
+    let fabric = machine::fabric_below(run.id()).expect("a fabric");
+    // As good as one that is busy with a request that takes long.
+    kill(Pid::from_raw(fabric.try_into().unwrap()), Signal::SIGSTOP).expect("stop the fabric");
+    run.kill();
+    assert_nothing_runs();
+    assert_eq!(place.run(&["gc"]).code, Some(0));
+    assert_eq!(place.files(), Vec::<String>::new());
 }

@@ -113,3 +113,17 @@ pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
         std::thread::sleep(Duration::from_millis(5));
     }
 }
+
+/// The fabric of a run: the first process of a pid namespace that is no container's.
+pub fn fabric_below(root: u32) -> Option<u32> {
+    let parents = parents();
+    let is_fabric = |pid: u32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let pids = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
+        let pids: Vec<&str> = pids.split_whitespace().collect();
+        pids.last() == Some(&"1") && command_line(pid).contains("__fabric")
+    };
+    let below = |pid: &u32| ancestors(&parents, *pid).contains(&root);
+    let mut fabrics = parents.keys().copied().filter(below).filter(|pid| is_fabric(*pid));
+    fabrics.next()
+}

@@ -4,3 +4,5 @@ mod kills;
 mod machine;
 mod program;
 mod signals;
+mod unverified;
+mod usage;

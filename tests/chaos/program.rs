@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -35,7 +36,9 @@ impl Place {
     pub fn new() -> Self {
         let directory = tempfile::Builder::new().prefix("redrill-chaos-").tempdir_in("/var/tmp").unwrap();
         let place = Self { directory };
+        fs::set_permissions(place.directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
         fs::create_dir(place.state()).unwrap();
+        fs::create_dir(place.home()).unwrap();
         place
     }
 
@@ -45,6 +48,11 @@ impl Place {
 
     pub fn reports(&self) -> PathBuf {
         self.directory.path().join("reports")
+    }
+
+    /// For programs and files that a test makes.
+    pub fn home(&self) -> PathBuf {
+        self.directory.path().join("home")
     }
 
     pub fn command(&self, arguments: &[&str]) -> Command {
