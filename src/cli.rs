@@ -1,5 +1,6 @@
 //! The command line: arguments in words, nothing decided.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -22,6 +23,26 @@ pub struct Cli {
     /// Where each run leaves a folder with its reports
     #[arg(long, global = true, default_value = "reports", value_name = "DIR")]
     pub reports: PathBuf,
+}
+
+/// Where the reports of a command line go that asks for a run and is not understood; `None` for other commands.
+pub fn reports_of_run(arguments: &[OsString]) -> Option<PathBuf> {
+    let mut reports = PathBuf::from("reports");
+    let mut command = None;
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        match argument.to_str() {
+            Some("--reports") => reports = rest.next()?.into(),
+            Some("--scenarios") => drop(rest.next()),
+            Some(option) if option.starts_with('-') => {
+                if let Some(folder) = option.strip_prefix("--reports=") {
+                    reports = folder.into();
+                }
+            }
+            _ => command = command.or(Some(argument)),
+        }
+    }
+    (command? == "run").then_some(reports)
 }
 
 #[derive(Debug, Subcommand)]
@@ -125,6 +146,16 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_run_that_is_not_understood_still_says_where_its_reports_go() {
+        let reports = |line: &str| reports_of_run(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
+        assert_eq!(reports("run taiga --drils x"), Some("reports".into()));
+        assert_eq!(reports("--scenarios run run --no-such --reports out"), Some("out".into()));
+        assert_eq!(reports("--reports=out run --no-such"), Some("out".into()));
+        assert_eq!(reports("plan run"), None);
+        assert_eq!(reports("--no-such"), None);
     }
 
     #[test]

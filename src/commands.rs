@@ -93,16 +93,20 @@ pub async fn doctor(scenarios: &Path, arguments: &DoctorArgs) -> ExitCode {
 
 /// Removes what dead runs left; live ones, this user's or a neighbour's, are left alone.
 pub async fn gc(reports: &Path) -> ExitCode {
-    match run_directory::sweep().await {
-        Ok(swept) => swept.iter().for_each(|path| console::out(&format!("removed {path}"))),
-        Err(error) => return unverified(&error),
-    }
+    // One that fails must not keep the other from being done.
+    let swept = match run_directory::sweep().await {
+        Ok(swept) => {
+            swept.iter().for_each(|path| console::out(&format!("removed {path}")));
+            ExitCode::Passed
+        }
+        Err(error) => unverified(&error),
+    };
     match journal::recover(reports) {
         Ok(outcomes) => {
             for outcome in outcomes {
                 console::out(&format!("run {} was killed: it counts as UNVERIFIED now", outcome.run));
             }
-            ExitCode::Passed
+            swept
         }
         Err(error) => unverified(&error),
     }

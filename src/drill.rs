@@ -1,8 +1,10 @@
 //! One scenario on one environment: the only place that orders phases.
 
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use futures::FutureExt as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::drill::credential::Credentials;
@@ -246,6 +248,11 @@ async fn check_credentials(
     }
 }
 
+/// Why a drill that a person broke off proves nothing.
+pub fn interrupted() -> Halt {
+    Halt::unverified("interrupted", "run the drill again")
+}
+
 /// Runs `work` unless the run is interrupted first.
 async fn interruptible<T>(
     interrupt: &CancellationToken,
@@ -253,19 +260,51 @@ async fn interruptible<T>(
 ) -> Result<T, Halt> {
     tokio::select! {
         biased;
-        () = interrupt.cancelled() => Err(Halt::unverified("interrupted", "run the drill again")),
-        result = work => result,
+        () = interrupt.cancelled() => Err(interrupted()),
+        result = guarded(work) => result,
     }
+}
+
+/// Turns a panic, which is a defect of redrill and says nothing about the procedure, into the end of the phase: what comes
+/// after it, teardown above all, happens all the same.
+async fn guarded<T>(work: impl Future<Output = Result<T, Halt>>) -> Result<T, Halt> {
+    // What the phase left half done is not used again: no phase but teardown follows.
+    let panic = match AssertUnwindSafe(work).catch_unwind().await {
+        Ok(result) => return result,
+        Err(panic) => panic,
+    };
+    let said = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    let reason = format!("redrill itself broke: {}", said.unwrap_or("a panic without words"));
+    Err(Halt::unverified(reason, "report it as a defect of redrill"))
 }
 
 async fn tear_down(environment: &Environment, record: &mut Record) {
     let started = record.phase_started(Phase::Teardown);
-    let result = match environment.tear_down().await {
-        Ok(leftovers) => {
-            record.outcome.leftovers = leftovers;
-            Ok(())
-        }
-        Err(error) => Err(Halt::unverified(crate::error::chain(&error), "run `redrill gc`")),
+    let torn_down = async {
+        let leftovers = environment.tear_down().await;
+        leftovers.map_err(|error| Halt::unverified(crate::error::chain(&error), "run `redrill gc`"))
     };
+    let result = guarded(torn_down).await.map(|leftovers| record.outcome.leftovers = leftovers);
     record.phase_finished(Phase::Teardown, started, &result);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_ends_its_phase_as_unverified_and_says_what_broke() {
+        let broken = async { Option::<()>::None.map(Ok).expect("the row that was just written") };
+        let result = interruptible(&CancellationToken::new(), broken).await;
+        let Err(Halt::Unverified { reason, remedy }) = result else { panic!("{result:?}") };
+        assert_eq!(reason, "redrill itself broke: the row that was just written");
+        assert!(remedy.contains("defect of redrill"), "{remedy}");
+    }
+
+    #[tokio::test]
+    async fn an_interruption_ends_a_phase_that_would_never_end() {
+        let interrupt = CancellationToken::new();
+        interrupt.cancel();
+        assert_eq!(interruptible::<()>(&interrupt, std::future::pending()).await, Err(interrupted()));
+    }
 }

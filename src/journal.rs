@@ -25,7 +25,9 @@ pub enum JournalError {
     Alive { run: String, lock: PathBuf },
     #[error("read {} (remove its directory if it is not a run of redrill)", path.display())]
     Malformed { path: PathBuf, source: serde_json::Error },
-    #[error("keep the journal")]
+    #[error("make {} (--reports names another folder)", path.display())]
+    Make { path: PathBuf, source: std::io::Error },
+    #[error("write the reports (make room, or name another folder with --reports)")]
     Write { source: ReportError },
 }
 
@@ -72,7 +74,7 @@ impl Journal {
         now: Timestamp,
     ) -> Result<Self, JournalError> {
         let dir = reports.join(run);
-        std::fs::create_dir_all(&dir).map_err(|source| JournalError::Open { path: dir.clone(), source })?;
+        std::fs::create_dir_all(&dir).map_err(|source| JournalError::Make { path: dir.clone(), source })?;
         let Some(lock) = try_lock(&dir)? else {
             return Err(JournalError::Alive { run: run.to_owned(), lock: dir.join(LOCK_FILE) });
         };

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use redrill::cli::{Cli, Command};
+use redrill::cli::{self, Cli, Command};
 use redrill::exit_code;
 use redrill::{console, probe, sandbox, store};
 
@@ -25,8 +25,15 @@ fn main() -> ExitCode {
         Err(error) => {
             // Help and version are answers, not mistakes; a closed pipe is neither.
             let _ = error.print();
-            let code = if error.use_stderr() { exit_code::ExitCode::Usage.number() } else { 0 };
-            return ExitCode::from(code);
+            if !error.use_stderr() {
+                return ExitCode::SUCCESS;
+            }
+            if let Some(reports) = cli::reports_of_run(&arguments)
+                && let Err(error) = redrill::run::misused(&reports, error.to_string())
+            {
+                console::error(&error);
+            }
+            return ExitCode::from(exit_code::ExitCode::Usage.number());
         }
     };
     tracing_subscriber::fmt()

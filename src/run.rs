@@ -1,6 +1,6 @@
 //! `redrill run`: selected drills, one after the other, into one outcome.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
@@ -43,7 +43,12 @@ pub async fn run(
     let prepared = assignment::prepare(scenarios, &arguments.selection.names, &arguments.drills, as_written);
     let prepared = match prepared {
         Ok(prepared) => prepared,
-        Err(problems) => return usage(reports, &run, started, arguments, &problems, times),
+        Err(problems) => {
+            let problems = problems.iter().map(ToString::to_string).collect();
+            let (outcome, directory) = usage(reports, run, started, arguments.rng, problems)?;
+            Console::new(times).outcome(&outcome, Some(&directory));
+            return Ok(outcome.exit_code());
+        }
     };
     let environment = EnvironmentName::from(arguments.environment);
     let (tools, obstacle) = machine(&prepared, arguments.install).await;
@@ -73,6 +78,7 @@ pub async fn run(
         };
         let record = Record::new(planned, Redactor::new(), events, index, journal.clone());
         let outcome = match (&obstacle, environment) {
+            _ if interrupt.is_cancelled() => drill::not_run(record, drill::interrupted()),
             (Some(halt), _) => drill::not_run(record, halt.clone()),
             (None, EnvironmentName::Local) => local(&assignment, scenario, &tools, record, &interrupt).await,
             (None, other) => drill::not_run(record, not_built(other)),
@@ -157,28 +163,27 @@ fn not_built(environment: EnvironmentName) -> Halt {
     Halt::unverified(format!("the {name} environment is not there yet"), "run with --env local")
 }
 
+/// A command line that asks for a run and is not understood: written down as what it is.
+///
+/// Errs when not even a report can be written.
+pub fn misused(reports: &Path, problem: String) -> Result<(), JournalError> {
+    let now = Timestamp::now();
+    usage(reports, run_name(now), now, 0, vec![problem]).map(drop)
+}
+
 /// Bad input is an outcome, too: with its reports, so that a CI that reads junit.xml sees why nothing ran.
 fn usage(
     reports: &Path,
-    run: &str,
+    run: String,
     started: Timestamp,
-    arguments: &RunArgs,
-    problems: &Problems,
-    times: Times,
-) -> Result<ExitCode, JournalError> {
-    let outcome = Outcome {
-        run: run.to_owned(),
-        started,
-        finished: Timestamp::now(),
-        rng: arguments.rng,
-        drills: Vec::new(),
-        usage: problems.iter().map(ToString::to_string).collect(),
-    };
-    let journal = Journal::start(reports, run, arguments.rng, Vec::new(), started)?;
+    rng: u64,
+    problems: Vec<String>,
+) -> Result<(Outcome, PathBuf), JournalError> {
+    let journal = Journal::start(reports, &run, rng, Vec::new(), started)?;
     let directory = journal.dir().to_owned();
+    let outcome = Outcome { run, started, finished: Timestamp::now(), rng, drills: Vec::new(), usage: problems };
     journal.finish(&outcome)?;
-    Console::new(times).outcome(&outcome, Some(&directory));
-    Ok(outcome.exit_code())
+    Ok((outcome, directory))
 }
 
 /// Sorts by time, and differs between runs of the same second.

@@ -16,7 +16,7 @@ use crate::environment::run_directory::RunDirectory;
 use crate::kubernetes::Kubernetes;
 use crate::redact::Secret;
 use crate::runtime::process::ProcessRuntime;
-use crate::runtime::{Image, ImageFile, PodRuntime};
+use crate::runtime::{Image, ImageFile};
 use crate::sandbox::SandboxConfig;
 
 /// How long pods may take to stop before they are killed at the end of a drill.
@@ -121,11 +121,7 @@ impl Local {
             return Ok(Vec::new());
         };
         cluster.stop(GRACE).await;
-        let mut left = match Arc::try_unwrap(runtime) {
-            Ok(runtime) => runtime.shutdown(GRACE).await,
-            // Somebody still asks something of it; its end comes with the last of them.
-            Err(runtime) => runtime.inventory().await?,
-        };
+        let mut left = runtime.shutdown(GRACE).await;
         left.extend(directory.remove().await?);
         left.sort();
         Ok(left)

@@ -1,6 +1,6 @@
 //! The directory of a local drill: volumes, hosts files, logs of pods. Its lock tells a live run from a dead one.
 
-use std::fs::{DirBuilder, File, TryLockError};
+use std::fs::{DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -25,17 +25,9 @@ impl RunDirectory {
     pub fn make(name: &str) -> Result<Self, EnvironmentError> {
         let parent = parent();
         // Others may walk through, since the shifted ids are others; they may not list.
-        DirBuilder::new().recursive(true).mode(0o711).create(&parent).map_err(doing("make", &parent))?;
-        // The lock is there before the directory: whoever sweeps sees either both or a free lock.
-        let lock_path = parent.join(format!("{name}.lock"));
-        let lock = File::create(&lock_path).map_err(doing("make", &lock_path))?;
-        lock.try_lock().map_err(|error| match error {
-            TryLockError::Error(source) => doing("lock", &lock_path)(source),
-            TryLockError::WouldBlock => EnvironmentError::Failed {
-                doing: format!("lock {}", lock_path.display()),
-                reason: "a live run has it".into(),
-            },
-        })?;
+        let unmade = EnvironmentError::io(format!("make {} (REDRILL_STATE_DIR names another folder)", parent.display()));
+        DirBuilder::new().recursive(true).mode(0o711).create(&parent).map_err(unmade)?;
+        let lock = make_lock(&parent, name)?;
         let path = parent.join(name);
         DirBuilder::new().mode(0o711).create(&path).map_err(doing("make", &path))?;
         Ok(Self { path, lock })
@@ -65,7 +57,8 @@ pub async fn sweep() -> Result<Vec<String>, EnvironmentError> {
     locks.sort();
     for lock_path in locks {
         let Ok(lock) = File::open(&lock_path) else { continue };
-        if lock.try_lock().is_err() {
+        // Whoever had it before may have removed it.
+        if lock.try_lock().is_err() || !lock_path.exists() {
             continue;
         }
         let path = lock_path.with_extension("");
@@ -76,6 +69,15 @@ pub async fn sweep() -> Result<Vec<String>, EnvironmentError> {
         swept.push(path.display().to_string());
     }
     Ok(swept)
+}
+
+/// Makes the lock of a run, held from the moment that it can be seen: whoever sweeps finds it taken, or it is a dead run's.
+fn make_lock(parent: &Path, name: &str) -> Result<File, EnvironmentError> {
+    let lock_path = parent.join(format!("{name}.lock"));
+    // Removed should anything fail; one that a killed run left is an empty file that nothing waits for.
+    let beside = tempfile::Builder::new().prefix(".lock-").tempfile_in(parent).map_err(doing("make a file in", parent))?;
+    beside.as_file().lock().map_err(doing("lock", &lock_path))?;
+    beside.persist_noclobber(&lock_path).map_err(|error| doing("make", &lock_path)(error.error))
 }
 
 async fn remove(path: &Path) -> Result<(), EnvironmentError> {

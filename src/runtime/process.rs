@@ -128,8 +128,8 @@ impl ProcessRuntime {
 
     /// Asks every container to stop, kills those that have not within `grace`, and ends the drill's
     /// namespaces. Gives the names of what could not be removed. Volumes stay on disk until
-    /// [`crate::sandbox::remove_run_directory`].
-    pub async fn shutdown(self, grace: Duration) -> Vec<String> {
+    /// [`crate::sandbox::remove_run_directory`]. Whoever still holds it hears that it has ended.
+    pub async fn shutdown(&self, grace: Duration) -> Vec<String> {
         let containers: Vec<_> =
             self.state().containers.iter().map(|(id, made)| (id.clone(), Arc::clone(made))).collect();
         for (id, container) in &containers {

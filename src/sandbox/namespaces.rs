@@ -1,7 +1,7 @@
 //! From a process of the caller to the fabric: a user namespace with shifted ids, and the rest inside it.
 //!
-//! The process that the harness spawned stays outside the new pid namespace and waits; its child is the
-//! fabric. Killing either ends both.
+//! The process that the harness spawned watches the harness; its child stays outside the new pid namespace and waits; that
+//! one's child is the fabric. Killing any of them ends those below it.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -11,12 +11,15 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use nix::mount::{MsFlags, mount};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::resource::{Resource, setrlimit};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::PeerCredentials;
 use nix::sys::stat::{Mode, umask};
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{ForkResult, Gid, Pid, Uid, fork, getpid, pipe2, setgroups, setresgid, setresuid, setsid};
+use nix::unistd::{ForkResult, Gid, Pid, Uid, fork, getpid, getppid, pipe2, setgroups, setresgid, setresuid, setsid};
 
 use super::fabric;
 use super::fault::{Doing, Fault};
@@ -27,6 +30,15 @@ use super::syscall;
 /// Runs the helper on the socket that is its stdin.
 pub(crate) fn run() -> ExitCode {
     let Ok(control) = take_stdin() else { return ExitCode::FAILURE };
+    let control = match leave_the_caller().and_then(|()| follow_owner(&control)) {
+        Ok(Role::Sandbox) => control,
+        Ok(Role::Watcher { handles, child }) => {
+            // With a copy of the socket here its end would not be seen.
+            drop(control);
+            return watch(&handles, child);
+        }
+        Err(fault) => return refuse(&control, fault),
+    };
     let setup = match protocol::receive::<Setup>(control.as_fd()) {
         Ok(Some((setup, _))) => setup,
         Ok(None) | Err(_) => return ExitCode::FAILURE,
@@ -44,11 +56,58 @@ pub(crate) struct Sources {
 }
 
 fn enter(setup: &Setup) -> Result<Sources, Fault> {
-    leave_the_caller()?;
     unshare_mapped(setup.ids, everything())?;
     let source =
         |name: &str| syscall::clone_tree(&setup.directory.join(name)).doing(format!("open `{name}` of the run"));
     Ok(Sources { shared: source("shared")?, images: source("images")? })
+}
+
+enum Role {
+    Watcher { handles: [OwnedFd; 2], child: Pid },
+    Sandbox,
+}
+
+/// Forks: the child goes on as the sandbox, and the caller is to [`watch`].
+///
+/// The fabric hears of the harness's end by its socket too, but only between two requests, and one may take long: a volume
+/// with many files to remove, a kernel that is busy with other networks.
+fn follow_owner(control: &OwnedFd) -> Result<Role, Fault> {
+    let owner = getsockopt(control, PeerCredentials).doing("ask who the harness is")?.pid();
+    let owner = Pid::from_raw(owner);
+    let handle = syscall::pidfd_open(owner).doing("watch the harness")?;
+    // Only now, since a number may be given to another process until somebody holds on to it.
+    if getppid() != owner {
+        return Err(Fault::new("watch the harness", "it is gone"));
+    }
+    let watcher = getpid();
+    // SAFETY: the helper has one thread.
+    match unsafe { fork() }.doing("fork the sandbox")? {
+        ForkResult::Child => {
+            nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).doing("follow the parent")?;
+            match getppid() == watcher {
+                true => Ok(Role::Sandbox),
+                false => Err(Fault::new("follow the parent", "it is gone")),
+            }
+        }
+        ForkResult::Parent { child } => {
+            let other = syscall::pidfd_open(child).doing("watch the sandbox")?;
+            Ok(Role::Watcher { handles: [handle, other], child })
+        }
+    }
+}
+
+/// Waits for the end of the harness or of the sandbox, and sees to it that the second has ended too.
+fn watch(handles: &[OwnedFd; 2], child: Pid) -> ExitCode {
+    let mut ended = handles.each_ref().map(|handle| PollFd::new(handle.as_fd(), PollFlags::POLLIN));
+    while poll(&mut ended, PollTimeout::NONE) == Err(nix::Error::EINTR) {}
+    if ended[1].any() != Some(true) {
+        // It has not been reaped, so its number is its own.
+        let _ = kill(child, Signal::SIGKILL);
+    }
+    match waitpid(child, None) {
+        Ok(WaitStatus::Exited(_, 0)) => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    }
 }
 
 fn everything() -> CloneFlags {
