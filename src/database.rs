@@ -6,6 +6,7 @@ pub mod postgres;
 mod postgres_catalog;
 pub mod postgres_fingerprint;
 pub mod postgres_seed;
+mod postgres_server_hash;
 mod postgres_types;
 
 /// Why a database could not be worked with. The database's own words are in the source.

@@ -7,10 +7,12 @@ use serde::{Deserialize, Serialize};
 pub mod copy;
 pub mod difference;
 pub mod rows;
+pub mod server;
 pub mod sketch;
 pub mod tree;
 
 pub use difference::{Change, Difference, RowDifference};
+use server::{Known, ServerSum};
 use sketch::Sketch;
 
 /// Items by name (`table public.users`, `sequence public.users_id_seq`, `role taiga`, `file user/a.png`).
@@ -20,6 +22,9 @@ pub struct Fingerprint {
     /// For items that have rows: which rows differ, as long as they are few. By the item's name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sketches: BTreeMap<String, Sketch>,
+    /// For big tables: what the server itself says of their rows. By the item's name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub server_sums: BTreeMap<String, ServerSum>,
 }
 
 /// One thing: how many rows (1 where it has none) and a digest, in hex, that two things share only if equal.
@@ -47,6 +52,16 @@ impl Fingerprint {
     /// What differs when `self` is how it was and `after` how it is now, in the order of the items' names.
     pub fn differences(&self, after: &Self) -> Vec<Difference> {
         difference::between(self, after)
+    }
+
+    /// What a second fingerprint may take over instead of reading it again, where the server's sums are the same.
+    pub fn known(&self) -> BTreeMap<String, Known> {
+        let sums = self.server_sums.iter();
+        sums.filter_map(|(name, sum)| {
+            let item = self.items.get(name)?.clone();
+            Some((name.clone(), Known { item, sum: sum.clone() }))
+        })
+        .collect()
     }
 
     /// How many items there are, the kinds that hold data first: `12 tables with 4093 rows, 3 large objects, 8 sequences,

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::fingerprint::server::Known;
 use crate::outcome::{Expectation, Observation};
 use crate::redact::Secret;
 
@@ -107,10 +108,13 @@ pub enum Request {
         target: LoginTarget,
         expected: Expectation,
     },
-    /// Digests of everything that is seeded; `tables` named in `except` (live data) are left out.
+    /// Digests of everything that is seeded; tables named in `except` (live data) are left out. Those in `known` are taken over
+    /// where the server says that they have not changed.
     FingerprintPostgres {
         target: PostgresTarget,
         except: Vec<String>,
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        known: BTreeMap<String, Known>,
     },
     FingerprintFiles {
         root: String,

@@ -1,4 +1,7 @@
-//! Fingerprints of PostgreSQL databases, from the client's side and in one snapshot.
+//! Fingerprints of PostgreSQL databases, from the client's side and in one snapshot. For big tables the server may say first that
+//! nothing changed.
+
+use std::collections::BTreeMap;
 
 use futures::{TryStreamExt, pin_mut};
 use tokio_postgres::{Client, Row};
@@ -6,8 +9,10 @@ use tokio_postgres::{Client, Row};
 use super::Error;
 use super::postgres::{self, Session};
 use super::postgres_catalog::{DEFINITIONS, GRANTS, LARGE_OBJECTS, PASSWORDS, PRELUDE, SEQUENCES, TABLES, settled};
+use super::postgres_server_hash::{HASHES_ROWS, ServerHash};
 use super::postgres_types::Types;
 use crate::fingerprint::rows::TableDigest;
+use crate::fingerprint::server::Known;
 use crate::fingerprint::{Fingerprint, Item};
 use crate::probe::PostgresTarget;
 use crate::probe::ledger::LIVE_TABLES;
@@ -18,30 +23,54 @@ const SETTINGS: &str = "
     SET search_path = ''; SET client_encoding = 'UTF8'; SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD';
     SET IntervalStyle = 'postgres'; SET extra_float_digits = 3; SET bytea_output = 'hex'; SET xmlbinary = 'base64';
     SET quote_all_identifiers = off; SET row_security = off; SET statement_timeout = 0; SET lock_timeout = 0;
+    SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0;
     BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
 /// How much of a large object is read at once.
 const LARGE_OBJECT_CHUNK: i32 = 1 << 20;
 
+/// How much the server helps.
+#[derive(Debug, Clone)]
+pub struct Help {
+    /// Tables of fewer bytes on disk are read sooner than the server is asked.
+    pub from: u64,
+    /// Tables as they were: their rows are only read when the server does not say that they still are.
+    pub known: BTreeMap<String, Known>,
+}
+
+impl Default for Help {
+    fn default() -> Self {
+        Self { from: 8 << 20, known: BTreeMap::new() }
+    }
+}
+
 /// Fingerprints the database as one user sees it. `except`: tables (`public.sessions`) whose rows change while a drill
 /// runs; their definitions still count, and those of the ledger's tables are always left out.
 pub async fn fingerprint(target: &PostgresTarget, except: &[String]) -> Result<Fingerprint, Error> {
+    fingerprint_with(target, except, &Help::default()).await
+}
+
+/// The same, with more or less of the server's help.
+pub async fn fingerprint_with(target: &PostgresTarget, except: &[String], help: &Help) -> Result<Fingerprint, Error> {
     let session = postgres::connect(target).await?;
-    supported(&session).await?;
+    let version = supported(&session).await?;
     session.batch_execute(SETTINGS).await.map_err(Error::postgres("open a snapshot"))?;
     let mut fingerprint = Fingerprint::default();
     definitions(&session, &mut fingerprint).await?;
     grants(&session, &mut fingerprint).await?;
     sequences(&session, except, &mut fingerprint).await?;
     large_objects(&session, &mut fingerprint).await?;
-    tables(&session, except, &mut fingerprint).await?;
+    let helper = if version >= HASHES_ROWS { Some(ServerHash::new(&session).await?) } else { None };
+    tables(&session, except, help, helper.as_ref(), &mut fingerprint).await?;
     Ok(fingerprint)
 }
 
-async fn supported(session: &Session) -> Result<(), Error> {
+/// The server's version, as `server_version_num`.
+async fn supported(session: &Session) -> Result<i32, Error> {
     let row = session.query_one("SELECT current_setting('server_version_num')::int4, version()", &[]).await;
     let row = row.map_err(Error::postgres("ask for the server's version"))?;
-    if row.get::<_, i32>(0) < 120_000 { Err(Error::TooOld { version: row.get(1) }) } else { Ok(()) }
+    let version = row.get(0);
+    if version < 120_000 { Err(Error::TooOld { version: row.get(1) }) } else { Ok(version) }
 }
 
 fn is_live(table: &str, except: &[String]) -> bool {
@@ -129,13 +158,31 @@ async fn large_objects(session: &Session, fingerprint: &mut Fingerprint) -> Resu
     Ok(())
 }
 
-async fn tables(session: &Session, except: &[String], fingerprint: &mut Fingerprint) -> Result<(), Error> {
+async fn tables(
+    session: &Session,
+    except: &[String],
+    help: &Help,
+    helper: Option<&ServerHash<'_>>,
+    fingerprint: &mut Fingerprint,
+) -> Result<(), Error> {
     let types = Types::read(session).await?;
     for row in query(session, "tables", TABLES).await? {
         let table = Table::from_row(&row, &types);
-        if !is_live(&table.name, except) {
-            digest(session, table, fingerprint).await?;
+        if is_live(&table.name, except) {
+            continue;
         }
+        let sum = match helper {
+            Some(helper) if table.bytes >= help.from || help.known.contains_key(&table.item) => {
+                helper.sum(&table.name, &table.hashable).await?
+            }
+            Some(_) | None => None,
+        };
+        let unchanged = sum.as_ref().and_then(|sum| help.known.get(&table.item)?.unless_changed(sum));
+        match unchanged {
+            Some(item) => drop(fingerprint.items.insert(table.item.clone(), item.clone())),
+            None => digest(session, &table, fingerprint).await?,
+        }
+        fingerprint.server_sums.extend(sum.map(|sum| (table.item, sum)));
     }
     Ok(())
 }
@@ -144,8 +191,11 @@ struct Table {
     item: String,
     name: String,
     select: String,
+    /// Each as the server hashes it, and of what type it is.
+    hashable: Vec<(String, u32)>,
     key: Vec<usize>,
     key_names: Vec<String>,
+    bytes: u64,
 }
 
 impl Table {
@@ -153,22 +203,23 @@ impl Table {
         let name: String = row.get(1);
         let (columns, column_types): (Vec<String>, Vec<u32>) = (row.get(2), row.get(3));
         let key: Vec<usize> = row.get::<_, Vec<i32>>(4).iter().map(|position| *position as usize).collect();
-        let selected = columns
-            .iter()
-            .zip(&column_types)
+        let typed = || columns.iter().zip(&column_types);
+        let selected = typed()
             .map(|(column, oid)| if types.needs_text(*oid) { format!("{column}::text") } else { column.clone() });
         let selected = selected.collect::<Vec<_>>().join(", ");
         Self {
             item: row.get(0),
             select: format!("COPY (SELECT {selected} FROM ONLY {name}) TO STDOUT (FORMAT binary)"),
+            hashable: typed().map(|(column, oid)| (types.hashable(column, *oid), *oid)).collect(),
             key_names: key.iter().filter_map(|position| columns.get(*position).cloned()).collect(),
             key,
             name,
+            bytes: row.get::<_, i64>(5).unsigned_abs(),
         }
     }
 }
 
-async fn digest(session: &Session, table: Table, fingerprint: &mut Fingerprint) -> Result<(), Error> {
+async fn digest(session: &Session, table: &Table, fingerprint: &mut Fingerprint) -> Result<(), Error> {
     let failed = || Error::postgres(format!("read the rows of {}", table.name));
     let broken = |source| Error::Copy { table: table.name.clone(), source };
     let mut digest = TableDigest::new(table.key.clone(), table.key_names.clone());

@@ -1,4 +1,4 @@
-//! Which types have a binary form that is the same in every database.
+//! Which types have a binary form that is the same in every database, and how a server hashes a value exactly.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,12 @@ use tokio_postgres::Client;
 use super::Error;
 
 /// From here on OIDs are given out by each database as objects are made (`FirstNormalObjectId`).
-const FIRST_OWN_OID: u32 = 16384;
+pub(super) const FIRST_OWN_OID: u32 = 16384;
+
+const TEXT: u32 = 25;
+const VARCHAR: u32 = 1043;
+/// bool, bytea, "char", smallint, integer, macaddr8, macaddr, date, uuid: at most 32 bits, or hashed byte by byte.
+const HASHED_BIT_BY_BIT: [u32; 9] = [16, 17, 18, 21, 23, 774, 829, 1082, 2950];
 
 /// What of `pg_type` decides it.
 #[derive(Debug, Clone, Default)]
@@ -16,7 +21,8 @@ struct Type {
     element: u32,
     base: u32,
     subtype: u32,
-    has_binary_form: bool,
+    /// The function that makes the binary form, as SQL; empty where there is none.
+    send: String,
     /// A `reg...` type: an OID in the guise of a name.
     names_an_object: bool,
 }
@@ -29,14 +35,14 @@ impl Types {
     pub(super) async fn read(client: &Client) -> Result<Self, Error> {
         const READ: &str = "
             SELECT t.oid, t.typtype, CASE WHEN t.typcategory = 'A' THEN t.typelem ELSE 0::oid END, t.typbasetype,
-                   coalesce(r.rngsubtype, m.rngsubtype, 0::oid), t.typsend <> 0::oid,
+                   coalesce(r.rngsubtype, m.rngsubtype, 0::oid), CASE WHEN t.typsend <> 0::oid THEN t.typsend::regproc::text ELSE '' END,
                    t.typnamespace = 'pg_catalog'::regnamespace AND t.typname LIKE 'reg%'
             FROM pg_type t LEFT JOIN pg_range r ON r.rngtypid = t.oid
             LEFT JOIN pg_range m ON m.rngmultitypid = t.oid";
         // Multiranges came with 14.
         const BEFORE_14: &str = "
             SELECT t.oid, t.typtype, CASE WHEN t.typcategory = 'A' THEN t.typelem ELSE 0::oid END, t.typbasetype,
-                   coalesce(r.rngsubtype, 0::oid), t.typsend <> 0::oid,
+                   coalesce(r.rngsubtype, 0::oid), CASE WHEN t.typsend <> 0::oid THEN t.typsend::regproc::text ELSE '' END,
                    t.typnamespace = 'pg_catalog'::regnamespace AND t.typname LIKE 'reg%'
             FROM pg_type t LEFT JOIN pg_range r ON r.rngtypid = t.oid";
         let has_multiranges = "SELECT current_setting('server_version_num')::int >= 140000";
@@ -49,7 +55,7 @@ impl Types {
                 element: row.get(2),
                 base: row.get(3),
                 subtype: row.get(4),
-                has_binary_form: row.get(5),
+                send: row.get(5),
                 names_an_object: row.get(6),
             };
             (row.get(0), found)
@@ -61,7 +67,7 @@ impl Types {
     /// name the types of what they hold), or there is none: then the text form, exact too, is digested.
     pub(super) fn needs_text(&self, oid: u32) -> bool {
         let Some(known) = self.0.get(&oid) else { return true };
-        if !known.has_binary_form || known.names_an_object {
+        if known.send.is_empty() || known.names_an_object {
             return true;
         }
         match known.kind as u8 {
@@ -72,6 +78,21 @@ impl Types {
             _ => false,
         }
     }
+
+    /// A column as something whose hash by the server covers every bit that a binary COPY of it shows.
+    ///
+    /// Few types' own hashes do: equal numbers hash alike whatever their scale (`1.0`, `1.00`), as do `-0.0` and `0.0`, '1 month'
+    /// and '30 days', arrays of other dimensions; and bigints and timestamps are folded into 32 bits first. All these are
+    /// hashed as the bytes of their binary form.
+    pub(super) fn hashable(&self, column: &str, oid: u32) -> String {
+        match oid {
+            _ if self.needs_text(oid) => format!("({column}::pg_catalog.text COLLATE pg_catalog.\"C\")"),
+            // Under another collation different strings may be equal.
+            TEXT | VARCHAR => format!("({column} COLLATE pg_catalog.\"C\")"),
+            _ if HASHED_BIT_BY_BIT.contains(&oid) => column.to_owned(),
+            _ => format!("{}({column})", self.0.get(&oid).map_or("", |known| &known.send)),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -79,7 +100,7 @@ mod tests {
     use super::*;
 
     fn of(kind: u8) -> Type {
-        Type { kind: kind as i8, has_binary_form: true, ..Type::default() }
+        Type { kind: kind as i8, send: "send".to_owned(), ..Type::default() }
     }
 
     #[test]

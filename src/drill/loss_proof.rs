@@ -61,7 +61,7 @@ async fn database(assignment: &Assignment<'_>, stage: &mut Stage, name: &str) ->
     let until = Instant::now() + ANSWERS;
     loop {
         let target = seed::owner(database, &stage.values).await?;
-        match seed::fingerprint_database(&mut stage.prober, target, &[]).await {
+        match seed::fingerprint_database(&mut stage.prober, target, &[], &Fingerprint::default()).await {
             Ok(found) => return Ok(found),
             Err(halt) if Instant::now() >= until => return Err(halt),
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,

@@ -18,6 +18,7 @@ const SETTLE: Duration = Duration::from_secs(300);
 ///
 /// Errs with what the phase has come to: the procedure's fault or the harness's.
 pub async fn run(stage: &mut Stage, record: &mut Record, steps: &[PlannedStep]) -> Result<(), Halt> {
+    let started = Instant::now();
     let mut operator = Operator::sit_down(stage, record).await?;
     let baseline = Baseline::take(&stage.kubernetes, &stage.namespaces).await?;
     for (index, step) in steps.iter().enumerate() {
@@ -40,6 +41,8 @@ pub async fn run(stage: &mut Stage, record: &mut Record, steps: &[PlannedStep]) 
         );
     }
     operator.leave().await;
+    // For `benches/drill_overhead.rs`: all that a procedure costs, what lies between its steps too.
+    tracing::debug!(seconds = started.elapsed().as_secs_f64(), "procedure ran");
     Ok(())
 }
 

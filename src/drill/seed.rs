@@ -42,9 +42,9 @@ pub async fn run(assignment: &Assignment<'_>, stage: &mut Stage, evidence: &mut 
             let request = Request::SetPassword { target: target.clone(), role: role.name.clone(), password };
             ask(&mut stage.prober, request).await?;
         }
-        evidence
-            .databases
-            .insert(name.clone(), fingerprint_database(&mut stage.prober, target, &database.live_tables).await?);
+        let nothing = Fingerprint::default();
+        let fingerprint = fingerprint_database(&mut stage.prober, target, &database.live_tables, &nothing).await?;
+        evidence.databases.insert(name.clone(), fingerprint);
     }
     let trees: Vec<_> = scenario.seed.files.iter().filter_map(|name| scenario.files.get_key_value(name)).collect();
     for (name, tree) in trees {
@@ -117,13 +117,16 @@ pub async fn ledger_target(assignment: &Assignment<'_>, values: &Values) -> Resu
     }
 }
 
+/// What the database holds. `before`: how it was, for the server to say what has not changed since; an empty one has every
+/// row read.
 pub async fn fingerprint_database(
     prober: &mut PodProber,
     target: PostgresTarget,
     live: &[String],
+    before: &Fingerprint,
 ) -> Result<Fingerprint, Halt> {
     let except = LIVE_TABLES.iter().map(|&table| table.to_owned()).chain(live.iter().cloned()).collect();
-    match ask(prober, Request::FingerprintPostgres { target, except }).await? {
+    match ask(prober, Request::FingerprintPostgres { target, except, known: before.known() }).await? {
         Reply::Fingerprint { fingerprint } => Ok(fingerprint),
         other => Err(unexpected(&other)),
     }

@@ -58,7 +58,7 @@ async fn database(assignment: &Assignment<'_>, stage: &mut Stage, evidence: &Evi
         return Err(Halt::unverified("nothing was seeded to compare with", "look at the seed phase"));
     };
     let target = seed::owner(database, &stage.values).await?;
-    let found = seed::fingerprint_database(&mut stage.prober, target, &database.live_tables).await?;
+    let found = seed::fingerprint_database(&mut stage.prober, target, &database.live_tables, expected).await?;
     Ok(compare(expected, &found))
 }
 

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use super::{Error, Reply, Request, files, isolation, ledger, login};
 use crate::database::postgres;
 use crate::error::chain;
+use crate::database::postgres_fingerprint::{self, Help};
 
 /// No request is anywhere near this long: a greater length is a stream out of step.
 const REQUEST_LIMIT: usize = 16 << 20;
@@ -118,8 +119,9 @@ async fn carry_out(request: Request) -> Result<Reply, Error> {
         }
         Request::ReadNonces { target } => Reply::Nonces { values: ledger::read_nonces(&target).await? },
         Request::Login { target, expected: _ } => login::log_in(&target).await,
-        Request::FingerprintPostgres { target, except } => {
-            let fingerprint = crate::database::postgres_fingerprint::fingerprint(&target, &except).await?;
+        Request::FingerprintPostgres { target, except, known } => {
+            let help = Help { known, ..Help::default() };
+            let fingerprint = postgres_fingerprint::fingerprint_with(&target, &except, &help).await?;
             Reply::Fingerprint { fingerprint }
         }
         Request::FingerprintFiles { root } => {
