@@ -90,7 +90,7 @@ fn without_the_erratum_for_sessions_the_database_cannot_be_dropped() {
 #[test]
 fn without_the_erratum_for_the_fragment_the_page_shows_what_is_not_there() {
     let (playground, run) = without("taiga-deployment-template", "manual");
-    let line = playground.line_of("kind: Deployment") - 1;
+    let line = playground.line_of("kind: Deployment");
     assert_broke_at(&run, run.drill("manual"), &playground, line, "taiga-deployment-template");
 }
 

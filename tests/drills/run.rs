@@ -133,8 +133,7 @@ impl Run {
         assert_eq!(i32::from(outcome.exit_code().number()), *exit, "the outcome and exit code");
         assert_eq!(results, &Results::new(outcome), "results.json says something of its outcome that is not so");
         let last = stdout.lines().rev().find(|line| !line.is_empty()).unwrap_or_default();
-        let word = if *exit == 64 { "usage" } else { results.verdict.word() };
-        assert!(last.starts_with(word) && last.contains(&format!("exit code {exit}")), "console says {last}");
+        assert!(last.starts_with(results.verdict.word()) && last.contains(&format!("exit code {exit}")), "console says {last}");
         let junit = self.text("junit.xml");
         let property = |name: &str, value: &str| format!("<property name=\"{name}\" value=\"{value}\"/>");
         assert!(junit.contains(&property("redrill.run.exit_code", &exit.to_string())), "{junit}");
