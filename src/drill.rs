@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::credential::Credentials;
+use crate::drill::credential::Credentials;
 use crate::drill::evidence::Evidence;
 use crate::drill::record::{Halt, Record};
 use crate::drill::stage::Stage;
@@ -16,6 +16,7 @@ use crate::probe::Request;
 use crate::scenario::{Checkpoint, EnvironmentName, Scenario, SeedSize, Writers};
 use crate::system::System;
 
+mod credential;
 mod cron_job;
 pub mod event;
 mod evidence;
@@ -26,6 +27,7 @@ mod operator;
 pub mod pace;
 mod procedure;
 mod provision;
+mod ran;
 pub mod record;
 mod seed;
 pub mod stage;

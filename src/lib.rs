@@ -8,7 +8,6 @@ pub mod cluster;
 pub mod command;
 pub mod commands;
 pub mod console;
-pub mod credential;
 pub mod database;
 pub mod doctor;
 pub mod drill;

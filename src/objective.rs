@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::outcome::cause::human_duration;
 use crate::outcome::{ObjectiveKind, ObjectiveOutcome};
 use crate::scenario::{BackupDuration, EnvironmentName, Scenario};
 
@@ -48,7 +49,7 @@ fn figure(scenario: &Scenario, measured: &Measured, kind: ObjectiveKind) -> (Opt
         ObjectiveKind::Rto => {
             let human = match measured.human {
                 Duration::ZERO => "no human time declared".to_owned(),
-                human => format!("plus {}s of declared human time", human.as_secs()),
+                human => format!("plus {} of declared human time", human_duration(human)),
             };
             let detail = format!("proven loss to first authenticated write; detection and decision not in it; {human}");
             (measured.recovery, detail)
@@ -72,6 +73,7 @@ fn worst_case(scenario: &Scenario, measured: &Measured, intervals: u32) -> (Opti
         BackupDuration::Measured => (measured.backup, "measured"),
         BackupDuration::Declared(duration) => (Some(duration), "declared"),
     };
-    let detail = format!("{intervals} x interval of {}s + {source} duration of a backup", schedule.interval.as_secs());
+    let detail =
+        format!("{intervals} x interval of {} + {source} duration of a backup", human_duration(schedule.interval));
     (duration.map(|duration| schedule.interval * intervals + duration), detail)
 }

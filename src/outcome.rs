@@ -163,7 +163,7 @@ pub enum CheckResult {
     NotRun { reason: String },
 }
 
-/// What a check is evidence of. A pass needs a held one of each of `Loss`, `Content` and `Isolation`.
+/// What a check is evidence of. A pass needs a held one of each of `Loss`, `Content`, `PointInTime` and `Isolation`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum CheckKind {

@@ -51,7 +51,7 @@ fn taking_any_proof_away_takes_the_pass_away() {
         drill.phases.remove(index);
         assert_eq!(drill.verdict(), Verdict::Unverified, "without {}", whole.phases[index].phase);
     }
-    for kind in [CheckKind::Loss, CheckKind::Content, CheckKind::Isolation] {
+    for kind in [CheckKind::Loss, CheckKind::Content, CheckKind::PointInTime, CheckKind::Isolation] {
         let mut drill = whole.clone();
         drill.checks.retain(|check| check.kind != kind);
         assert_eq!(drill.verdict(), Verdict::Unverified, "without {kind:?}");

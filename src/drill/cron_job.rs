@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::drill::procedure::Ran;
+use crate::drill::ran::Ran;
 use crate::drill::record::Record;
 use crate::drill::stage::Stage;
 use crate::kubernetes::{self, KubernetesError, wait_for};

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures::FutureExt;
 
 use crate::drill::event::{EventSender, Happening};
-use crate::drill::procedure::Ran;
+use crate::drill::ran::Ran;
 use crate::drill::record::{Halt, Record};
 use crate::drill::stage::{self, Stage};
 use crate::drill::station;
@@ -80,7 +80,7 @@ impl Operator {
         let text = match self.lay_out(stage, &filled).await {
             Ok(text) => text,
             Err(halt) => {
-                ran.result = super::procedure::halted(halt);
+                ran.result = halt.into();
                 return ran;
             }
         };
@@ -124,7 +124,7 @@ impl Operator {
     fn judge(&mut self, step: &PlannedStep, filled: &Filled, run: StepRun, record: &Record, ran: &mut Ran) {
         let printed = String::from_utf8_lossy(run.raw.expose()).into_owned();
         ran.result = match run.first_failure() {
-            Some(failure) => failed(failure, record),
+            Some(failure) => failed(failure, &last_line(&run.output), record),
             None => match (&step.action, &filled.content) {
                 (Action::Compare { .. }, Some(content)) => compared(content.expose(), &printed, record),
                 _ => StepResult::Succeeded,
@@ -145,7 +145,8 @@ impl Operator {
     }
 }
 
-fn failed(failure: &StatementStatus, record: &Record) -> StepResult {
+/// How a statement failed; `answer` is the last thing that it printed, redacted.
+fn failed(failure: &StatementStatus, answer: &str, record: &Record) -> StepResult {
     let command = record.redactor.redact(&failure.text);
     match &failure.status {
         StepStatus::Lost { exit: None } => StepResult::Unverified {
@@ -161,7 +162,8 @@ fn failed(failure: &StatementStatus, record: &Record) -> StepResult {
                 | StepStatus::NotTyped { .. }
                 | StepStatus::Deadline { .. } => None,
             };
-            StepResult::Failed { reason: format!("`{command}`: {status}"), exit }
+            let answer = if answer.is_empty() { String::new() } else { format!(": {answer}") };
+            StepResult::Failed { reason: format!("`{command}`: {status}{answer}"), exit }
         }
     }
 }
@@ -187,6 +189,11 @@ fn hidden_words(hidden: &HiddenFailure) -> String {
         }
         HiddenFailure::Psql { errors } => format!("ended with 0, but psql printed {}", errors.join(" / ")),
     }
+}
+
+fn last_line(output: &[u8]) -> String {
+    let text = String::from_utf8_lossy(output);
+    text.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default().to_owned()
 }
 
 fn last_lines(text: &str) -> String {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use crate::drill::event::Happening;
 use crate::drill::operator::Operator;
 use crate::drill::pace::{self, Baseline, Settled};
+use crate::drill::ran::Ran;
 use crate::drill::record::{Halt, Record};
 use crate::drill::{Stage, cron_job, fill};
 use crate::outcome::{Phase, StepOutcome, StepResult, Waited};
@@ -12,16 +13,6 @@ use crate::plan::{Action, PlannedStep};
 
 /// How long what a step touched may take to settle before a person gives up on it.
 const SETTLE: Duration = Duration::from_secs(300);
-
-/// How a step went, before it is written down.
-pub struct Ran {
-    pub result: StepResult,
-    /// The text as typed, redacted.
-    pub command: String,
-    pub log: Option<String>,
-    pub tail: Option<String>,
-    pub program: Option<crate::outcome::ProgramLabel>,
-}
 
 /// Runs the steps in order and stops at the first that does not succeed; the others are written down as not run.
 ///
@@ -82,15 +73,15 @@ async fn one(
         Action::Shell | Action::Apply { .. } | Action::Compare { .. } => {
             match fill::fill(step, stage, operator).await {
                 Ok(filled) => operator.perform(stage, record, step, filled).await,
-                Err(halt) => Ran::unseen(step, halted(halt)),
+                Err(halt) => Ran::unseen(step, halt.into()),
             }
         }
     };
     let halt = match &ran.result {
         StepResult::Succeeded => None,
-        StepResult::Failed { reason, .. } => Some(Halt::failed(format!("{}: {reason}", step.source))),
-        StepResult::Unverified { reason, remedy } => {
-            Some(Halt::unverified(format!("{}: {reason}", step.source), remedy.clone()))
+        StepResult::Failed { .. } => Some(Halt::failed(format!("the step at {} did not succeed", step.source))),
+        StepResult::Unverified { remedy, .. } => {
+            Some(Halt::unverified(format!("how the step at {} went is not known", step.source), remedy.clone()))
         }
         StepResult::NotRun { reason } => {
             Some(Halt::unverified(format!("{}: not run: {reason}", step.source), "run the drill again"))
@@ -98,20 +89,6 @@ async fn one(
     };
     record.step(outcome(step, ran, started.elapsed(), waited));
     halt.map_or(Ok(()), Err)
-}
-
-impl Ran {
-    /// For steps in which nothing was typed.
-    pub fn unseen(step: &PlannedStep, result: StepResult) -> Self {
-        Self { result, command: step.text.clone(), log: None, tail: None, program: None }
-    }
-}
-
-pub fn halted(halt: Halt) -> StepResult {
-    match halt {
-        Halt::Failed { reason } => StepResult::Failed { reason, exit: None },
-        Halt::Unverified { reason, remedy } => StepResult::Unverified { reason, remedy },
-    }
 }
 
 /// Operator pace: errs as the procedure's fault when what it touched never settles.

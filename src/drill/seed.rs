@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::credential;
+use crate::drill::credential;
 use crate::drill::evidence::Evidence;
 use crate::drill::record::Halt;
 use crate::drill::stage::{FileProber, Ledger, PodProber, ask};

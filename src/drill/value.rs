@@ -51,9 +51,7 @@ impl Values {
     /// Errs where the object or the key is not there: what that means is for the caller to say.
     pub async fn secret(&self, from: &ValueFrom) -> Result<Secret, ValueError> {
         let value = self.read(from).await?;
-        self.redactor
-            .add(&value)
-            .map_err(|source| ValueError::Unprotected { what: crate::credential::kept_in(from), source })?;
+        self.redactor.add(&value).map_err(|source| ValueError::Unprotected { what: from.to_string(), source })?;
         Ok(value)
     }
 

@@ -200,6 +200,9 @@ impl DrillOutcome {
         if !held(CheckKind::Content, &[Phase::Restore, Phase::Reconcile, Phase::Verify]) {
             missing.push("that the content came back");
         }
+        if !held(CheckKind::PointInTime, &[Phase::Restore, Phase::Reconcile, Phase::Verify]) {
+            missing.push("which moment's state came back");
+        }
         if !held(CheckKind::Isolation, &Phase::ALL) {
             missing.push("that nothing inside reached outside");
         }

@@ -136,21 +136,11 @@ fn outcome(
     let (observed, random_refused) = attempt.unwrap_or_else(|reason| (Observation::Unknown { reason }, false));
     CredentialOutcome {
         principal: credential.principal.clone(),
-        kept_in: kept_in(&credential.secret),
+        kept_in: credential.secret.to_string(),
         checkpoint: name(checkpoint).to_owned(),
         expected,
         observed,
         random_refused,
-    }
-}
-
-/// Where a value is kept, in words.
-pub fn kept_in(from: &ValueFrom) -> String {
-    match from {
-        ValueFrom::Literal(_) => "the scenario".to_owned(),
-        ValueFrom::Secret(key) => format!("secret {}/{}[{}]", key.object.namespace, key.object.name, key.key),
-        ValueFrom::ConfigMap(key) => format!("config map {}/{}[{}]", key.object.namespace, key.object.name, key.key),
-        ValueFrom::Generated(name) => format!("drawn for the drill as {name}"),
     }
 }
 
