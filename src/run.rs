@@ -20,7 +20,6 @@ use crate::exit_code::ExitCode;
 use crate::journal::{Journal, JournalError};
 use crate::outcome::{DrillOutcome, Outcome};
 use crate::plan::AsWritten;
-use crate::problem::Problems;
 use crate::redact::Redactor;
 use crate::scenario::EnvironmentName;
 

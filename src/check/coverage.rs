@@ -42,6 +42,12 @@ pub fn notes(scenario: &Scenario, runbook: &Runbook, system: &System) -> (Vec<No
             open.push((Waived::Database(name.clone()), what, &database.source, "nothing seeds and compares it"));
         }
     }
+    for (name, tree) in &scenario.files {
+        if !scenario.seed.files.contains(name) {
+            let what = format!("file tree {name}");
+            open.push((Waived::Claim(tree.claim.clone()), what, &tree.source, "nothing seeds and compares it"));
+        }
+    }
     for (name, store) in &scenario.stores {
         let kept = scenario.loss.escrow.iter().any(|escrow| matches!(escrow, Escrow::Store(kept) if kept == name));
         if !kept && !scenario.repositories.values().any(|repository| repository.store == *name) {

@@ -25,7 +25,8 @@ impl RunDirectory {
     pub fn make(name: &str) -> Result<Self, EnvironmentError> {
         let parent = parent();
         // Others may walk through, since the shifted ids are others; they may not list.
-        let unmade = EnvironmentError::io(format!("make {} (REDRILL_STATE_DIR names another folder)", parent.display()));
+        let unmade =
+            EnvironmentError::io(format!("make {} (REDRILL_STATE_DIR names another folder)", parent.display()));
         DirBuilder::new().recursive(true).mode(0o711).create(&parent).map_err(unmade)?;
         let lock = make_lock(&parent, name)?;
         let path = parent.join(name);
@@ -75,7 +76,8 @@ pub async fn sweep() -> Result<Vec<String>, EnvironmentError> {
 fn make_lock(parent: &Path, name: &str) -> Result<File, EnvironmentError> {
     let lock_path = parent.join(format!("{name}.lock"));
     // Removed should anything fail; one that a killed run left is an empty file that nothing waits for.
-    let beside = tempfile::Builder::new().prefix(".lock-").tempfile_in(parent).map_err(doing("make a file in", parent))?;
+    let beside =
+        tempfile::Builder::new().prefix(".lock-").tempfile_in(parent).map_err(doing("make a file in", parent))?;
     beside.as_file().lock().map_err(doing("lock", &lock_path))?;
     beside.persist_noclobber(&lock_path).map_err(|error| doing("make", &lock_path)(error.error))
 }

@@ -13,6 +13,8 @@ pub enum Error {
     Io { doing: String, source: io::Error },
     #[error("not done within {millis} ms; the last try ended with: {last}")]
     Deadline { millis: u64, last: String },
+    #[error("refused for {seconds} s, at last with: {last}")]
+    Refused { seconds: u64, last: String },
 }
 
 impl Error {

@@ -186,24 +186,43 @@ pub(super) async fn read_nonces(target: &PostgresTarget) -> Result<BTreeMap<Stri
 
 /// Writes to the nonces' table until it is accepted; when that was, in microseconds since the epoch.
 ///
-/// The table is not made here: a write into an empty database would prove nothing.
+/// The table is not made here: a write into an empty database would prove nothing. A server that does not answer has until
+/// the deadline; one that answers with a refusal (no such table, wrong password) has [`REFUSING`], as nothing is left that
+/// would change its mind.
 pub(super) async fn first_write(target: &PostgresTarget, deadline_millis: u64) -> Result<i64, Error> {
     // No event tells that a database elsewhere takes writes again.
     const POLL: Duration = Duration::from_millis(20);
     let deadline = Instant::now() + Duration::from_millis(deadline_millis);
-    let mut last = None;
-    let write = async {
-        loop {
-            match write_once(target).await {
-                Ok(at_micros) => return at_micros,
-                Err(error) => last = Some(chain(&error)),
-            }
-            tokio::time::sleep(POLL).await;
+    let late = |last: String| Error::Deadline { millis: deadline_millis, last };
+    let mut last = "no answer".to_owned();
+    let mut refused_since = None;
+    loop {
+        let error = match tokio::time::timeout_at(deadline, write_once(target)).await {
+            Ok(Ok(at_micros)) => return Ok(at_micros),
+            Ok(Err(error)) => error,
+            Err(_) => return Err(late(last)),
+        };
+        last = chain(&error);
+        let now = Instant::now();
+        refused_since = is_refusal(&error).then(|| refused_since.unwrap_or(now));
+        if refused_since.is_some_and(|since| now - since >= REFUSING) {
+            return Err(Error::Refused { seconds: REFUSING.as_secs(), last });
         }
-    };
-    let written = tokio::time::timeout_at(deadline, write).await;
-    let last = last.unwrap_or_else(|| "no answer".into());
-    written.map_err(|_| Error::Deadline { millis: deadline_millis, last })
+        if now + POLL >= deadline {
+            return Err(late(last));
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// How long a server that is up may go on refusing a write.
+const REFUSING: Duration = Duration::from_secs(15);
+
+/// Whether the server has judged the statement or the login, and is not just busy, starting or stopping.
+fn is_refusal(error: &Error) -> bool {
+    let Error::Database(DatabaseError::Postgres { source, .. }) = error else { return false };
+    // Classes of the manual's appendix A: authorization, catalog name, syntax error or access rule.
+    source.code().is_some_and(|code| ["28", "3D", "42"].iter().any(|class| code.code().starts_with(class)))
 }
 
 async fn write_once(target: &PostgresTarget) -> Result<i64, Error> {

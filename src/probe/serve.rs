@@ -8,8 +8,8 @@ use tokio::sync::mpsc;
 
 use super::{Error, Reply, Request, files, isolation, ledger, login};
 use crate::database::postgres;
-use crate::error::chain;
 use crate::database::postgres_fingerprint::{self, Help};
+use crate::error::chain;
 
 /// No request is anywhere near this long: a greater length is a stream out of step.
 const REQUEST_LIMIT: usize = 16 << 20;

@@ -1,0 +1,9 @@
+//! Whole drills on the local environment: the program as people run it, against altered copies of the Taiga scenario,
+//! held to a model of what each must come to.
+
+mod as_written;
+mod broken;
+mod good;
+mod missing_input;
+mod playground;
+mod run;
