@@ -109,14 +109,14 @@ impl PreparedScenario {
             provided: Vec::new(),
             simulated: Vec::new(),
             leftovers: Vec::new(),
-            digests: self.digests(),
+            digests: self.digests(tools),
             versions: tools.iter().map(|(name, tool)| (name.to_owned(), tool.version.clone())).collect(),
             accept: self.scenario.accepted_for(&plan.name).cloned().collect(),
         }
     }
 
     /// blake3 of what ran; a file that cannot be read any more is said to be so.
-    fn digests(&self) -> BTreeMap<String, String> {
+    fn digests(&self, tools: &Tools) -> BTreeMap<String, String> {
         let of_file = |path: &Path| match std::fs::read(path) {
             Ok(bytes) => blake3::hash(&bytes).to_hex().to_string(),
             Err(error) => format!("unreadable: {error}"),
@@ -127,6 +127,10 @@ impl PreparedScenario {
         ]);
         if let Ok(program) = std::env::current_exe() {
             digests.insert("redrill".to_owned(), of_file(&program));
+        }
+        // What stands for no single program (a package, the kernel) is told by its version alone.
+        for (name, tool) in tools.iter().filter(|(_, tool)| tool.path.is_file()) {
+            digests.insert(format!("program {name}"), of_file(&tool.path));
         }
         for (reference, image) in &self.checked.images {
             digests.insert(format!("image {reference}"), image.digest.clone());
