@@ -11,7 +11,7 @@ use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::{Fingerprint, Item};
 use crate::probe::Error;
@@ -141,6 +141,8 @@ pub fn escaped(name: &[u8]) -> String {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::path::PathBuf;
 
     /// The path that `escaped` made a name of; `None` for what it never makes.
     fn unescaped(text: &str) -> Option<PathBuf> {
@@ -159,7 +161,6 @@ mod tests {
         }
         Some(PathBuf::from(OsStr::from_bytes(&bytes)))
     }
-    use std::os::unix::fs::{PermissionsExt, symlink};
 
     proptest! {
         #[test]
