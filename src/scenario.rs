@@ -388,10 +388,9 @@ pub enum Change {
 impl Scenario {
     /// The acceptances that hold for a drill.
     pub fn accepted_for(&self, drill: &str) -> impl Iterator<Item = &Acceptance> {
-        self.accept.iter().filter(move |accept| names_or_all(&accept.drills, drill)).map(|accept| &accept.acceptance)
+        let holds = move |accept: &&DrillAcceptance| {
+            accept.drills.is_empty() || accept.drills.iter().any(|accepted| accepted == drill)
+        };
+        self.accept.iter().filter(holds).map(|accept| &accept.acceptance)
     }
-}
-
-fn names_or_all(names: &[String], name: &str) -> bool {
-    names.is_empty() || names.iter().any(|other| other == name)
 }

@@ -8,8 +8,7 @@ use redrill::cli::Cli;
 
 /// Lines of a source file. What is longer is here, with the reason.
 const BUDGET: usize = 400;
-const OVER_BUDGET: [(&str, usize, &str); 1] =
-    [("src/scenario.rs", 430, "the whole vocabulary of a scenario on one page: types, no logic")];
+const OVER_BUDGET: [(&str, usize, &str); 0] = [];
 /// Tests are tables more often than not.
 const TEST_BUDGET: usize = 620;
 

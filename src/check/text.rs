@@ -21,6 +21,9 @@ impl fmt::Display for Checked {
             count(steps, "step"),
             count(drills.len(), "drill")
         )?;
+        if uncovered.is_empty() {
+            writeln!(f, "ok         every step, Secret, claim, database and bucket is drilled or waived")?;
+        }
         for note in waived {
             write_note(f, "waived", note)?;
         }
@@ -96,16 +99,18 @@ impl fmt::Display for PlannedStep {
     }
 }
 
-/// `list`: every scenario with its drills.
+/// `list`: every scenario with its drills, and what each phase of them runs.
 impl fmt::Display for Scenarios {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for scenario in self.scenarios.values() {
             for drill in &scenario.drills {
-                let parts = |parts: &[Part]| parts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-                write!(f, "{}/{}: {}; {}", scenario.name, drill.name, parts(&drill.backup), parts(&drill.restore))?;
-                match drill.reconcile.as_slice() {
-                    [] => writeln!(f)?,
-                    reconcile => writeln!(f, "; {}", parts(reconcile))?,
+                writeln!(f, "{}/{}", scenario.name, drill.name)?;
+                for (phase, parts) in
+                    [("backup", &drill.backup), ("restore", &drill.restore), ("reconcile", &drill.reconcile)]
+                {
+                    for part in parts {
+                        writeln!(f, "  {phase:<9} {part}")?;
+                    }
                 }
             }
         }

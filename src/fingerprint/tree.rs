@@ -141,6 +141,8 @@ pub fn escaped(name: &[u8]) -> String {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::path::PathBuf;
 
     /// The path that `escaped` made a name of; `None` for what it never makes.
     fn unescaped(text: &str) -> Option<PathBuf> {
@@ -159,7 +161,6 @@ mod tests {
         }
         Some(PathBuf::from(OsStr::from_bytes(&bytes)))
     }
-    use std::os::unix::fs::{PermissionsExt, symlink};
 
     proptest! {
         #[test]
