@@ -218,6 +218,7 @@ fn recover_run(dir: &Path) -> Result<Option<Outcome>, JournalError> {
         Some(outcome) => outcome,
         None => entry.as_killed(),
     };
+    report::remove_unfinished(dir).map_err(|source| JournalError::Write { source })?;
     entry.outcome = Some(outcome.clone());
     write_entry(dir, &entry)?;
     report::write_all(dir, &outcome).map_err(|source| JournalError::Write { source })?;

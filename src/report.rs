@@ -53,6 +53,24 @@ pub fn write_all(dir: &Path, outcome: &Outcome) -> Result<(), ReportError> {
     Ok(())
 }
 
+/// Removes what a killed process had begun to write.
+///
+/// # Errors
+/// When the directory cannot be read or a file not be removed.
+pub fn remove_unfinished(dir: &Path) -> Result<(), ReportError> {
+    let failed = |source| ReportError::Write { path: dir.to_owned(), source };
+    for entry in std::fs::read_dir(dir).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if entry.file_name().to_string_lossy().starts_with(BESIDE) {
+            std::fs::remove_file(entry.path()).map_err(failed)?;
+        }
+    }
+    Ok(())
+}
+
+/// How names begin of files that are not whole yet.
+const BESIDE: &str = ".beside-";
+
 /// Replaces a file as a whole: readers see the old or the new one, never half of it, whatever moment we die at.
 ///
 /// # Errors
@@ -61,7 +79,7 @@ pub fn write_beside_and_rename(path: &Path, bytes: &[u8]) -> Result<(), ReportEr
     let write = || -> std::io::Result<()> {
         let dir = path.parent().unwrap_or(Path::new("."));
         std::fs::create_dir_all(dir)?;
-        let mut beside = tempfile::Builder::new().prefix(".beside-").tempfile_in(dir)?;
+        let mut beside = tempfile::Builder::new().prefix(BESIDE).tempfile_in(dir)?;
         beside.write_all(bytes)?;
         beside.as_file().sync_all()?;
         // Temporary files are for their owner alone; reports are for whoever may read the directory.

@@ -28,6 +28,7 @@ impl RunDirectory {
         let unmade =
             EnvironmentError::io(format!("make {} (REDRILL_STATE_DIR names another folder)", parent.display()));
         DirBuilder::new().recursive(true).mode(0o711).create(&parent).map_err(unmade)?;
+        check_room(&parent)?;
         let lock = make_lock(&parent, name)?;
         let path = parent.join(name);
         DirBuilder::new().mode(0o711).create(&path).map_err(doing("make", &path))?;
@@ -70,6 +71,29 @@ pub async fn sweep() -> Result<Vec<String>, EnvironmentError> {
         swept.push(path.display().to_string());
     }
     Ok(swept)
+}
+
+/// What the smallest drill fills: a database, its backup, what both become when restored.
+const ROOM: u64 = 512 << 20;
+
+/// A disk that is full in the middle of a drill looks like a step that breaks, which would be blamed on the runbook.
+fn check_room(parent: &Path) -> Result<(), EnvironmentError> {
+    let space =
+        nix::sys::statvfs::statvfs(parent).map_err(|error| doing("ask for the room in", parent)(error.into()))?;
+    // As wide as the kernel has them, which differs between machines.
+    #[allow(clippy::useless_conversion)]
+    let free = u64::from(space.blocks_available()).saturating_mul(u64::from(space.fragment_size()));
+    match free >= ROOM {
+        true => Ok(()),
+        false => Err(EnvironmentError::Failed {
+            doing: format!("find room for a drill in {}", parent.display()),
+            reason: format!(
+                "{} MiB are free, {} are needed; make room, or name another folder with REDRILL_STATE_DIR",
+                free >> 20,
+                ROOM >> 20
+            ),
+        }),
+    }
 }
 
 /// Makes the lock of a run, held from the moment that it can be seen: whoever sweeps finds it taken, or it is a dead run's.

@@ -76,6 +76,8 @@ fn killed_at_twenty_random_moments_nothing_is_left_and_a_neighbour_goes_on() {
         assert!(runs.len() == 1 || after.is_none(), "{after:?} + {delay:?}: {runs:?}");
         for run in &runs {
             place.assert_unverified(run);
+            let names = crate::program::names(&place.reports().join(run));
+            assert!(!names.iter().any(|name| name.starts_with('.')), "half a file: {names:?}");
         }
         println!("{after:?} + {delay:?}: gone after {gone:?}, all in {:?}", began.elapsed());
         if !alive && let Some(neighbour) = neighbour.take() {

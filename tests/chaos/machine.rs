@@ -64,12 +64,11 @@ fn orphans() -> Vec<String> {
     parents.keys().filter(|pid| of_nobody(pid)).map(|pid| format!("{pid} {}", command_line(*pid))).collect()
 }
 
-/// Whether a process below `root` was started with these words.
-pub fn runs_below(root: u32, words: &str) -> bool {
+/// Processes below `root` that were started with these words.
+pub fn below(root: u32, words: &str) -> Vec<u32> {
     let parents = parents();
-    parents
-        .keys()
-        .any(|pid| *pid != root && ancestors(&parents, *pid).contains(&root) && command_line(*pid).contains(words))
+    let is_below = |pid: &u32| *pid != root && ancestors(&parents, *pid).contains(&root);
+    parents.keys().copied().filter(is_below).filter(|pid| command_line(*pid).contains(words)).collect()
 }
 
 /// Waits until no process of a dead run is left; gives how long that took.
@@ -88,21 +87,31 @@ pub fn assert_nothing_runs() -> Duration {
     }
 }
 
-/// Mounts, links, routes and named network namespaces of this machine that could be a drill's.
+/// Mounts, links and routes of this machine that could be a drill's.
 pub fn traces(state: &Path) -> BTreeSet<String> {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let state = state.to_str().expect("a path of this test");
-    // Others may mount and route at the same time: a drill's are told by its directory, its bridge and its addresses.
-    let of_drill = |line: &&str| {
-        ["redrill", "drill0", "0000580A", state].iter().any(|mark| line.contains(mark)) || line.contains(" nsfs ")
-    };
+    // Others may mount and route at the same time: a drill's are told by its directory, its bridge, its addresses (10.88.0.0)
+    // and the network namespaces that its processes were in.
+    let mut marks = vec!["redrill".to_owned(), "drill0".to_owned(), "0000580A".to_owned(), state.to_owned()];
+    marks.extend(networks().iter().cloned());
+    let of_drill = |line: &&str| marks.iter().any(|mark| line.contains(mark));
     let files = ["/proc/self/mountinfo", "/proc/net/dev", "/proc/net/route"].map(read);
-    let mut traces: BTreeSet<String> =
-        files.iter().flat_map(|file| file.lines().filter(of_drill)).map(str::to_owned).collect();
-    for entry in fs::read_dir("/run/netns").into_iter().flatten().flatten() {
-        traces.insert(entry.path().display().to_string());
-    }
-    traces
+    files.iter().flat_map(|file| file.lines().filter(of_drill)).map(str::to_owned).collect()
+}
+
+/// Network namespaces of runs that are about to end.
+fn networks() -> MutexGuard<'static, BTreeSet<String>> {
+    static NETWORKS: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    NETWORKS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Writes down which networks the processes below `root` are in, as mounts of them would be called.
+pub fn remember_networks(root: u32) {
+    let network = |pid: u32| fs::read_link(format!("/proc/{pid}/ns/net")).ok()?.to_str().map(str::to_owned);
+    let own = network(std::process::id());
+    let inside = below(root, "").into_iter().filter_map(network).filter(|network| Some(network) != own.as_ref());
+    networks().extend(inside);
 }
 
 /// Waits for a condition.
@@ -116,14 +125,11 @@ pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
 
 /// The fabric of a run: the first process of a pid namespace that is no container's.
 pub fn fabric_below(root: u32) -> Option<u32> {
-    let parents = parents();
-    let is_fabric = |pid: u32| {
+    let is_fabric = |pid: &u32| {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
         let pids = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
         let pids: Vec<&str> = pids.split_whitespace().collect();
-        pids.last() == Some(&"1") && command_line(pid).contains("__fabric")
+        pids.last() == Some(&"1")
     };
-    let below = |pid: &u32| ancestors(&parents, *pid).contains(&root);
-    let mut fabrics = parents.keys().copied().filter(below).filter(|pid| is_fabric(*pid));
-    fabrics.next()
+    below(root, "__fabric").into_iter().find(is_fabric)
 }

@@ -4,5 +4,6 @@ mod kills;
 mod machine;
 mod program;
 mod signals;
+mod steps;
 mod unverified;
 mod usage;

@@ -111,7 +111,7 @@ impl Place {
     }
 }
 
-fn names(directory: &Path) -> Vec<String> {
+pub fn names(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let mut names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     names.sort();
@@ -173,6 +173,7 @@ impl Run {
     }
 
     pub fn signal(&self, signal: Signal) {
+        machine::remember_networks(self.id());
         kill(Pid::from_raw(self.child.id().try_into().unwrap()), signal).expect("signal redrill");
     }
 
@@ -191,6 +192,7 @@ impl Run {
 
     /// SIGKILL; returns once it is gone.
     pub fn kill(mut self) {
+        machine::remember_networks(self.id());
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }

@@ -1,6 +1,6 @@
 use nix::sys::signal::Signal;
 
-use crate::machine::{self, assert_nothing_runs, runs_below, wait_until};
+use crate::machine::{self, assert_nothing_runs, below, wait_until};
 use crate::program::{Place, Run, SCHEDULED};
 
 /// Holds an interrupted run to having torn down in order.
@@ -32,7 +32,7 @@ fn terminated_while_a_step_runs_in_a_pod_it_tears_down() {
     let _turn = machine::turn();
     let place = Place::new();
     let run = place.start(&["run", "taiga", "--drill", "manual"]);
-    wait_until("the runbook's backup running", || runs_below(run.id(), "exec -it deploy/backup-restore"));
+    wait_until("the runbook's backup running", || !below(run.id(), "exec -it deploy/backup-restore").is_empty());
     run.signal(Signal::SIGTERM);
     assert_torn_down(&place, run);
 }

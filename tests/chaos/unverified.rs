@@ -131,3 +131,13 @@ fn reports_that_cannot_be_written_are_named_and_nothing_runs() {
         assert_eq!(place.files(), Vec::<String>::new());
     }
 }
+
+#[test]
+fn a_disk_that_is_too_full_for_a_drill_is_told_before_it_starts() {
+    let _turn = machine::turn();
+    let place = Place::new();
+    let full = "mount -t tmpfs -o size=64m none \"$REDRILL_STATE_DIR\"";
+    let ended = after(&place, &["--mount"], full, &SCHEDULED);
+    assert_says(&ended, &["64 MiB are free", "REDRILL_STATE_DIR"]);
+    place.assert_unverified(&place.runs().pop().expect("a run"));
+}
