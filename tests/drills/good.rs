@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use redrill::outcome::{
-    CheckKind, CheckResult, DrillOutcome, Expectation, Observation, ObjectiveKind, Phase, PhaseResult, ProgramLabel,
+    CheckKind, CheckResult, DrillOutcome, Expectation, ObjectiveKind, Observation, Phase, PhaseResult, ProgramLabel,
     StepResult, TextLabel, Verdict,
 };
 use redrill::runbook::Runbook;
@@ -116,7 +116,11 @@ fn every_command_of_the_page_ran_once_in_its_order_and_says_as_what() {
     // The page itself is the model of what had to run.
     let runbook = Runbook::read(&Playground::new().path().join(RUNBOOK)).unwrap();
     for step in runbook.procedures.iter().flat_map(|procedure| &procedure.steps) {
-        assert!(by_hand.steps.iter().any(|ran| ran.source.line == step.source.line), "line {} did not run", step.source);
+        assert!(
+            by_hand.steps.iter().any(|ran| ran.source.line == step.source.line),
+            "line {} did not run",
+            step.source
+        );
     }
 }
 
@@ -194,7 +198,7 @@ fn every_login_is_as_expected_after_a_random_password_was_refused() {
 fn recovery_time_and_lost_writes_are_measured() {
     for drill in drills() {
         let kinds: Vec<ObjectiveKind> = drill.objectives.iter().map(|objective| objective.kind).collect();
-        use ObjectiveKind::{Rto, RpoMeasured, RpoOneMissedRun, RpoWorstCase};
+        use ObjectiveKind::{RpoMeasured, RpoOneMissedRun, RpoWorstCase, Rto};
         assert_eq!(kinds, [Rto, RpoMeasured, RpoWorstCase, RpoOneMissedRun]);
         for objective in &drill.objectives {
             assert!(objective.measured.is_some_and(|measured| !measured.is_zero()), "{objective:?}");
@@ -202,7 +206,10 @@ fn recovery_time_and_lost_writes_are_measured() {
         }
         let [recovery, _, worst_case, one_missed] = [0, 1, 2, 3].map(|index| drill.objectives[index].measured.unwrap());
         let restore = drill.steps.iter().filter(|step| step.phase == Phase::Restore);
-        assert!(recovery >= restore.map(|step| step.duration).sum(), "recovery cannot take less than its steps");
+        assert!(
+            recovery >= restore.map(|step| step.duration).sum::<Duration>(),
+            "recovery cannot take less than its steps"
+        );
         const DAY: Duration = Duration::from_secs(86_400);
         let backup = drill.steps.iter().filter(|step| step.phase == Phase::Backup);
         assert!(worst_case >= DAY + backup.map(|step| step.duration).sum::<Duration>());
@@ -218,7 +225,9 @@ fn the_same_seed_gives_the_same_outcome() {
         strip(&mut value);
         value
     });
-    for (one, other) in one["outcome"]["drills"].as_array().unwrap().iter().zip(other["outcome"]["drills"].as_array().unwrap()) {
+    for (one, other) in
+        one["outcome"]["drills"].as_array().unwrap().iter().zip(other["outcome"]["drills"].as_array().unwrap())
+    {
         for (key, value) in one.as_object().unwrap() {
             assert_eq!(value, &other[key], "{key}");
         }

@@ -12,7 +12,6 @@ use crate::run::{Run, Seat};
 pub const BACKUP: &str = "images/taiga-backup/backup.bb";
 pub const RESTORE: &str = "images/taiga-backup/restore.bb";
 pub const CHANGE_PASSWORD: &str = "images/taiga-backup/change-password.bb";
-pub const LIB: &str = "images/taiga-backup/lib.sh";
 pub const RUNBOOK: &str = "scenarios/taiga/runbook.md";
 pub const SCENARIO: &str = "scenarios/taiga/scenario.yaml";
 pub const BACKUP_MANIFEST: &str = "scenarios/taiga/system/30-backup.yaml";
@@ -80,9 +79,11 @@ impl Playground {
     #[track_caller]
     pub fn without_erratum(&self, id: &str) {
         let first = format!("  - id: {id}\n");
-        let last = self.read(SCENARIO).matches("  - id: ").count() == self.read(SCENARIO).find(&first).map_or(0, |at| {
-            self.read(SCENARIO)[..at + first.len()].matches("  - id: ").count()
-        });
+        let last = self.read(SCENARIO).matches("  - id: ").count()
+            == self
+                .read(SCENARIO)
+                .find(&first)
+                .map_or(0, |at| self.read(SCENARIO)[..at + first.len()].matches("  - id: ").count());
         self.cut(SCENARIO, &first, if last { "\nprograms:" } else { "  - id: " });
     }
 
