@@ -2,7 +2,7 @@
 
 use redrill::outcome::{CheckResult, StepResult, Verdict};
 
-use crate::playground::{BACKUP, BACKUP_MANIFEST, CHANGE_PASSWORD, LIB, Playground, RESTORE, RUNBOOK, SCENARIO};
+use crate::playground::{BACKUP, BACKUP_MANIFEST, CHANGE_PASSWORD, Playground, RESTORE, RUNBOOK, SCENARIO};
 
 const DUMPED: &str = "in_repository pg-database dump latest stdin | psql_on \"$POSTGRES_DB\"";
 const DATABASE: &str = "check `content of database taiga` differs";
@@ -94,8 +94,26 @@ fn a_dump_and_a_tree_with_single_defects_are_told_apart_item_by_item() {
     let run = playground.run(&["--drill", "scheduled"]);
     run.assert_verdict(Verdict::Failed, &[DATABASE, FILES]);
     assert!(run.drill("scheduled").steps.iter().all(|step| step.result == StepResult::Succeeded));
-    assert_eq!(run.differences("content of database taiga"), Vec::<String>::new());
-    assert_eq!(run.differences("content of files media"), Vec::<String>::new());
+    let expected = [
+        "grant on table public.plans to taiga_readonly: missing",
+        "sequence public.invoice_numbers: last_value 7993,",
+        "was last_value 8000,",
+        "table public.accounts: 1 row changed",
+        "table public.audit: 1 row missing",
+        "table public.documents: 2 rows changed",
+        "table public.no_key: 1 row extra",
+    ];
+    assert_differences(&run.differences("content of database taiga"), &expected);
+    let expected =
+        ["file links/hard", "file links/target", "file modes/mode-0600", "file odd/-rf: missing", "file odd/sparse"];
+    assert_differences(&run.differences("content of files media"), &expected);
+}
+
+/// These and no others, each by its beginning.
+#[track_caller]
+fn assert_differences(found: &[String], expected: &[&str]) {
+    let fits = found.iter().zip(expected).all(|(found, expected)| found.starts_with(expected));
+    assert!(fits && found.len() == expected.len(), "found {found:#?}\nand not {expected:#?}");
 }
 
 #[test]
@@ -148,7 +166,7 @@ fn an_old_password_that_still_opens_a_repository_is_named_with_it() {
             &format!("{old}, files ({kept}) at `reconciled` is still accepted"),
             &format!("{old}, pg-database ({kept}) at `reconciled` is still accepted"),
             &format!("restic password in use, pg-database ({kept}) at `reconciled` is refused"),
-            "new restic password, pg-database (drawn for the drill as restic-new-password) at `reconciled` is refused",
+            "new restic password, pg-database (generated restic-new-password) at `reconciled` is refused",
         ],
     );
 }
@@ -250,7 +268,7 @@ fn a_backup_that_broke_off_in_the_middle_is_found_in_what_comes_back() {
     );
     assert_eq!(run.drill("scheduled").steps[0].result, StepResult::Succeeded, "the backup itself looked well");
     let differences = run.differences("content of database taiga").join("\n");
-    assert!(differences.contains("table public.shapes"), "{differences}");
+    assert!(differences.contains("constraint accounts_pkey on public.accounts: missing"), "{differences}");
 }
 
 #[test]
@@ -268,5 +286,4 @@ fn a_secret_that_no_longer_fits_its_database_is_refused_by_name() {
             "check `first write after the restore` differs",
         ],
     );
-    assert!(LIB.ends_with("lib.sh"));
 }

@@ -206,7 +206,10 @@ fn recovery_time_and_lost_writes_are_measured() {
         }
         let [recovery, _, worst_case, one_missed] = [0, 1, 2, 3].map(|index| drill.objectives[index].measured.unwrap());
         let restore = drill.steps.iter().filter(|step| step.phase == Phase::Restore);
-        assert!(recovery >= restore.map(|step| step.duration).sum(), "recovery cannot take less than its steps");
+        assert!(
+            recovery >= restore.map(|step| step.duration).sum::<Duration>(),
+            "recovery cannot take less than its steps"
+        );
         const DAY: Duration = Duration::from_secs(86_400);
         let backup = drill.steps.iter().filter(|step| step.phase == Phase::Backup);
         assert!(worst_case >= DAY + backup.map(|step| step.duration).sum::<Duration>());

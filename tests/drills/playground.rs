@@ -12,7 +12,6 @@ use crate::run::{Run, Seat};
 pub const BACKUP: &str = "images/taiga-backup/backup.bb";
 pub const RESTORE: &str = "images/taiga-backup/restore.bb";
 pub const CHANGE_PASSWORD: &str = "images/taiga-backup/change-password.bb";
-pub const LIB: &str = "images/taiga-backup/lib.sh";
 pub const RUNBOOK: &str = "scenarios/taiga/runbook.md";
 pub const SCENARIO: &str = "scenarios/taiga/scenario.yaml";
 pub const BACKUP_MANIFEST: &str = "scenarios/taiga/system/30-backup.yaml";
