@@ -27,11 +27,15 @@ pub async fn examine(needed_by: &BTreeSet<String>) -> Finding {
     }
     let found = best(&seen).cloned();
     let wanted = format!("kubectl {}.{} or newer", MINIMUM.0, MINIMUM.1);
-    let remedy = match seen.first() {
+    let fix = (super::is_debian() && Path::new(KEYRING).exists()).then_some(Fix::Kubectl);
+    let by_hand = match seen.first() {
         Some(tool) => format!("{} is {}: put {wanted} before it in PATH", tool.path.display(), tool.version),
         None => format!("put {wanted} into PATH"),
     };
-    let fix = (super::is_debian() && Path::new(KEYRING).exists()).then_some(Fix::Kubectl);
+    let remedy = match fix {
+        Some(_) => format!("`redrill doctor --install` fetches Debian's for this user; or {by_hand}"),
+        None => by_hand,
+    };
     Finding { what: wanted, found, needed_by: needed_by.clone(), remedy, fix }
 }
 
