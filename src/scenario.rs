@@ -16,8 +16,8 @@ pub mod yaml;
 
 pub use discover::Scenarios;
 pub use problem::{Problem, Problems};
-pub use value::parse_size;
 pub use promise::{BackupDuration, DrillAcceptance, EnvironmentName, Objective, Schedule};
+pub use value::parse_size;
 
 use crate::outcome::{Acceptance, Expectation, HumanTime, ProgramLabel, SourceRef};
 

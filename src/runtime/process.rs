@@ -8,13 +8,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use base64::Engine as _;
+use tokio::net::unix::pipe;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
+use super::log::{Log, Logs};
 use super::{
     ByteReader, ContainerExit, ContainerId, ContainerSpec, ExecSession, ExecSpec, HostEntry, LogOptions, Mount,
-    MountSource, PodId, PodRuntime, PodSandbox, RuntimeError, VolumeId,
+    MountSource, PodId, PodRuntime, PodSandbox, RuntimeError, VolumeId, failed, name, not_found,
 };
 use crate::redact::Secret;
 use crate::sandbox::fault::Fault;
@@ -24,10 +26,8 @@ use crate::sandbox::protocol::{self, Answer, Binding, End, Host, Launch, Request
 use crate::sandbox::{SandboxConfig, SandboxError};
 
 mod exec;
-mod log;
 mod staging;
 
-use log::{Log, Logs};
 use staging::Staging;
 
 /// The pods of one drill. Dropping it kills them; [`ProcessRuntime::shutdown`] ends them in order.
@@ -78,18 +78,6 @@ impl From<Fault> for RuntimeError {
             None => Self::Failed { doing: fault.doing, reason: fault.reason },
         }
     }
-}
-
-fn failed(doing: impl Into<String>, reason: impl std::fmt::Display) -> RuntimeError {
-    RuntimeError::Failed { doing: doing.into(), reason: reason.to_string() }
-}
-
-fn not_found(what: &'static str, id: impl Into<String>) -> RuntimeError {
-    RuntimeError::NotFound { what, id: id.into() }
-}
-
-fn name(id: &ContainerId) -> String {
-    format!("{}/{}", id.pod.0, id.container)
 }
 
 impl ProcessRuntime {
@@ -419,7 +407,10 @@ async fn start(link: Arc<Link>, container: Arc<Container>) -> Result<(), Runtime
             .into_iter()
             .next()
             .ok_or_else(|| failed("start a container", "the sandbox gave no output"))
-            .and_then(|output| container.log.record(output)),
+            .and_then(|output| {
+                pipe::Receiver::from_owned_fd(output).map_err(|error| failed("read a container's output", error))
+            })
+            .map(|output| container.log.record(output)),
         Err(fault) => Err(fault.into()),
     };
     if let Err(error) = outcome {
