@@ -72,7 +72,10 @@ impl Engine {
         HashMap::from([("label".to_owned(), vec![format!("{RUN}={}", self.run)])])
     }
 
-    /// The network of the drill, from which nothing outside the engine's host is reached.
+    /// The network of the drill: internal, which is the engine's promise that nothing outside its host is reached.
+    ///
+    /// Engine 20.10 keeps that promise with firewall rules and leaves a default route in the containers; with
+    /// `--iptables=false` it is not kept at all. So whoever drills here has to probe for a way out.
     pub async fn create_network(&self) -> Result<(), RuntimeError> {
         let request = NetworkCreateRequest {
             name: self.network(),
