@@ -10,6 +10,9 @@ use tokio::sync::mpsc;
 
 use crate::redact::Secret;
 
+#[cfg(feature = "docker")]
+pub mod container;
+mod log;
 pub mod process;
 
 /// A pod, as `cluster/namespace/name/uid`: unique over all clusters of a drill.
@@ -170,6 +173,18 @@ pub enum RuntimeError {
     /// The runtime could not do its part.
     #[error("{doing}: {reason}")]
     Failed { doing: String, reason: String },
+}
+
+fn failed(doing: impl Into<String>, reason: impl std::fmt::Display) -> RuntimeError {
+    RuntimeError::Failed { doing: doing.into(), reason: reason.to_string() }
+}
+
+fn not_found(what: &'static str, id: impl Into<String>) -> RuntimeError {
+    RuntimeError::NotFound { what, id: id.into() }
+}
+
+fn name(id: &ContainerId) -> String {
+    format!("{}/{}", id.pod.0, id.container)
 }
 
 /// Makes and drives containers. One value serves all clusters of a drill.

@@ -6,12 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::net::unix::pipe;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::watch;
 
+use super::log::{Log, Logs};
 use super::{
     ByteReader, ContainerExit, ContainerId, ContainerSpec, ExecSession, ExecSpec, HostEntry, LogOptions, MountSource,
-    PodId, PodRuntime, PodSandbox, RuntimeError, VolumeId,
+    PodId, PodRuntime, PodSandbox, RuntimeError, VolumeId, failed, name, not_found,
 };
 use crate::sandbox::fault::Fault;
 use crate::sandbox::link::Link;
@@ -20,11 +22,9 @@ use crate::sandbox::{SandboxConfig, SandboxError};
 
 mod exec;
 mod launch;
-mod log;
 mod staging;
 
 use launch::directory_name;
-use log::{Log, Logs};
 use staging::Staging;
 
 /// The pods of one drill. Dropping it kills them; [`ProcessRuntime::shutdown`] ends them in order.
@@ -75,18 +75,6 @@ impl From<Fault> for RuntimeError {
             None => Self::Failed { doing: fault.doing, reason: fault.reason },
         }
     }
-}
-
-fn failed(doing: impl Into<String>, reason: impl std::fmt::Display) -> RuntimeError {
-    RuntimeError::Failed { doing: doing.into(), reason: reason.to_string() }
-}
-
-fn not_found(what: &'static str, id: impl Into<String>) -> RuntimeError {
-    RuntimeError::NotFound { what, id: id.into() }
-}
-
-fn name(id: &ContainerId) -> String {
-    format!("{}/{}", id.pod.0, id.container)
 }
 
 impl ProcessRuntime {
@@ -360,7 +348,10 @@ async fn start(link: Arc<Link>, container: Arc<Container>) -> Result<(), Runtime
             .into_iter()
             .next()
             .ok_or_else(|| failed("start a container", "the sandbox gave no output"))
-            .and_then(|output| container.log.record(output)),
+            .and_then(|output| {
+                pipe::Receiver::from_owned_fd(output).map_err(|error| failed("read a container's output", error))
+            })
+            .map(|output| container.log.record(output)),
         Err(fault) => Err(fault.into()),
     };
     if let Err(error) = outcome {

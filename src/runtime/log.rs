@@ -3,19 +3,16 @@
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use tokio::io::AsyncReadExt as _;
-use tokio::net::unix::pipe;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::sync::watch;
 use tokio_util::io::StreamReader;
 
-use super::{failed, name, not_found};
-use crate::runtime::{ByteReader, ContainerId, LogOptions, PodId, RuntimeError};
+use super::{ByteReader, ContainerId, LogOptions, PodId, RuntimeError, failed, name, not_found};
 
 const CHUNK: usize = 64 << 10;
 
@@ -90,9 +87,7 @@ impl Logs {
 
 impl Log {
     /// Copies a container's output to the file until its end.
-    pub fn record(self: &Arc<Self>, output: OwnedFd) -> Result<(), RuntimeError> {
-        let mut output =
-            pipe::Receiver::from_owned_fd(output).map_err(|error| failed("read a container's output", error))?;
+    pub fn record(self: &Arc<Self>, mut output: impl AsyncRead + Send + Unpin + 'static) {
         let log = Arc::clone(self);
         tokio::spawn(async move {
             let mut buffer = vec![0; CHUNK];
@@ -106,7 +101,13 @@ impl Log {
             }
             log.progress.send_modify(|progress| progress.complete = true);
         });
-        Ok(())
+    }
+
+    /// Completes when all that is recorded is in the file.
+    #[cfg(feature = "docker")]
+    pub async fn completed(&self) {
+        // The sender lives in `self`.
+        let _ = self.progress.subscribe().wait_for(|progress| progress.complete).await;
     }
 }
 

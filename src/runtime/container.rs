@@ -1,0 +1,366 @@
+//! Pods as containers of a Docker engine: [`PodRuntime`] through testcontainers, and through bollard where
+//! testcontainers has no word for it (internal networks, labels, terminals, exit codes without polling).
+//!
+//! Not done yet, and refused by name: projected files, `subPath`, `fsGroup` on volumes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+use super::log::{Log, Logs};
+use super::{
+    ByteReader, ContainerExit, ContainerId, ContainerSpec, ExecSession, ExecSpec, HostEntry, LogOptions, MountSource,
+    PodId, PodRuntime, PodSandbox, RuntimeError, VolumeId, failed, name, not_found,
+};
+
+mod engine;
+mod exec;
+mod launch;
+
+use engine::{Engine, is_status};
+use exec::Ends;
+use launch::Held;
+
+/// What the containers of a run need to know of it.
+#[derive(Debug, Clone)]
+pub struct EngineConfig {
+    /// Label of everything that is made, and part of its names.
+    pub run: String,
+    /// Made if absent; the containers' logs are written there, for the eyes of the user alone.
+    pub log_directory: PathBuf,
+    /// An image on the engine with `tail` and `tee`: it holds the network of each pod.
+    pub pod_image: String,
+}
+
+/// The pods of one drill, on the engine of DOCKER_HOST. Images are never pulled.
+///
+/// A container's program is its process 1, as on a node: a signal that it does not handle does nothing,
+/// except SIGKILL. The engine keeps the order within stdout and within stderr, but not between the two.
+///
+/// Ends with [`ContainerRuntime::shutdown`]. What a harness that was killed has left behind is found by its
+/// label: [`ContainerRuntime::sweep`].
+pub struct ContainerRuntime {
+    engine: Engine,
+    pod_image: String,
+    ends: Ends,
+    listening: AbortHandle,
+    logs: Logs,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    pods: BTreeMap<PodId, Pod>,
+    containers: BTreeMap<ContainerId, Arc<Container>>,
+    volumes: BTreeSet<VolumeId>,
+}
+
+#[derive(Clone)]
+struct Pod {
+    hostname: String,
+    address: IpAddr,
+}
+
+struct Container {
+    spec: ContainerSpec,
+    log: Arc<Log>,
+    held: Mutex<Option<Held>>,
+    phase: watch::Sender<Phase>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Phase {
+    Created,
+    Starting,
+    Running,
+    Ended(ContainerExit),
+    /// The engine did not say how it ended.
+    Lost(String),
+    Removed,
+}
+
+impl ContainerRuntime {
+    /// Connects to the engine and makes the drill's network.
+    pub async fn start(config: EngineConfig) -> Result<Self, RuntimeError> {
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&config.log_directory);
+        made.map_err(|error| failed(format!("make {}", config.log_directory.display()), error))?;
+        let engine = Engine::connect(&config.run).await?;
+        image_exists(&engine, &config.pod_image).await?;
+        engine.create_network().await?;
+        let (ends, listening) = Ends::listen(&engine);
+        let logs = Logs::new(config.log_directory);
+        Ok(Self { engine, pod_image: config.pod_image, ends, listening, logs, state: Mutex::default() })
+    }
+
+    /// Removes everything that the engine has of a run, and gives the names of what is left.
+    pub async fn sweep(run: &str) -> Result<Vec<String>, RuntimeError> {
+        Engine::connect(run).await?.sweep().await
+    }
+
+    /// Asks every container to stop, kills those that have not within `grace`, and removes everything
+    /// that the run has on the engine, volumes included. Gives the names of what could not be removed.
+    pub async fn shutdown(self, grace: Duration) -> Vec<String> {
+        let containers: Vec<_> =
+            self.state().containers.iter().map(|(id, made)| (id.clone(), Arc::clone(made))).collect();
+        for (id, container) in &containers {
+            // One that has ended meanwhile needs no signal.
+            let _ = self.signal(id, container.spec.image.stop_signal.unwrap_or(libc::SIGTERM)).await;
+        }
+        let stopped = futures::future::join_all(containers.iter().map(|(_, container)| container.stopped()));
+        // Those that are not stopped by then are killed by their removal.
+        let _ = tokio::time::timeout(grace, stopped).await;
+        for (id, _) in &containers {
+            if let Err(error) = self.remove(id).await {
+                tracing::warn!("{error}");
+            }
+        }
+        self.engine.sweep().await.unwrap_or_else(|error| vec![error.to_string()])
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn container(&self, id: &ContainerId) -> Result<Arc<Container>, RuntimeError> {
+        self.state().containers.get(id).cloned().ok_or_else(|| not_found("container", name(id)))
+    }
+
+    /// A container whose program runs, as the engine calls it.
+    fn running(&self, id: &ContainerId) -> Result<String, RuntimeError> {
+        let container = self.container(id)?;
+        let running = *container.phase.borrow() == Phase::Running;
+        if running { Ok(self.engine.container(id)) } else { Err(not_found("running container", name(id))) }
+    }
+
+    /// Writes the file that all containers of a pod share: the engine shows it in each of them.
+    async fn write_hosts(&self, id: &PodId, pod: &Pod, hosts: &[HostEntry]) -> Result<(), RuntimeError> {
+        let doing = || format!("set the names that the pod {} resolves", id.0);
+        let tee = ExecSpec { argv: vec!["tee".to_owned(), "/etc/hosts".to_owned()], stdin: true, tty: None };
+        let mut session = exec::start(&self.engine, &self.ends, &self.engine.pod(id), &tee).await?;
+        if let Some(mut stdin) = session.stdin.take() {
+            let written = stdin.write_all(hosts_file(pod, hosts).as_bytes()).await;
+            written.map_err(|error| failed(doing(), error))?;
+        }
+        let (mut said, mut echo) = (String::new(), tokio::io::sink());
+        let (_, exit) = tokio::join!(tokio::io::copy(&mut session.stdout, &mut echo), session.exit);
+        if let Some(mut stderr) = session.stderr.take() {
+            let read = stderr.read_to_string(&mut said).await;
+            read.map_err(|error| failed(doing(), error))?;
+        }
+        match exit?.code() {
+            0 => Ok(()),
+            code => Err(failed(doing(), format!("`tee` ended with exit code {code}: {said}"))),
+        }
+    }
+}
+
+impl Drop for ContainerRuntime {
+    fn drop(&mut self) {
+        self.listening.abort();
+    }
+}
+
+impl Container {
+    /// Completes when nothing of the container runs any more, or ever did.
+    async fn stopped(&self) {
+        let mut phase = self.phase.subscribe();
+        // The sender lives in `self`.
+        let _ = phase.wait_for(|phase| !matches!(phase, Phase::Starting | Phase::Running)).await;
+    }
+}
+
+fn hosts_file(pod: &Pod, hosts: &[HostEntry]) -> String {
+    let mut file = format!("127.0.0.1 localhost\n::1 localhost ip6-localhost\n{} {}\n", pod.address, pod.hostname);
+    for entry in hosts {
+        file.push_str(&format!("{} {}\n", entry.address, entry.names.join(" ")));
+    }
+    file
+}
+
+/// testcontainers pulls an image that is not there: a drill must not run what it happens to find outside.
+async fn image_exists(engine: &Engine, reference: &str) -> Result<(), RuntimeError> {
+    match engine.docker.inspect_image(reference).await {
+        Ok(_) => Ok(()),
+        Err(error) if is_status(&error, &[404]) => Err(not_found("image on the engine", reference)),
+        Err(error) => Err(failed(format!("look for the image {reference}"), error)),
+    }
+}
+
+#[async_trait]
+impl PodRuntime for ContainerRuntime {
+    async fn create_pod(&self, sandbox: &PodSandbox) -> Result<IpAddr, RuntimeError> {
+        let address = self.engine.start_pod(sandbox, &self.pod_image).await?;
+        let pod = Pod { hostname: sandbox.hostname.clone(), address };
+        self.state().pods.insert(sandbox.id.clone(), pod.clone());
+        self.write_hosts(&sandbox.id, &pod, &sandbox.hosts).await?;
+        Ok(address)
+    }
+
+    async fn set_hosts(&self, id: &PodId, hosts: &[HostEntry]) -> Result<(), RuntimeError> {
+        let pod = self.state().pods.get(id).cloned().ok_or_else(|| not_found("pod", &id.0))?;
+        self.write_hosts(id, &pod, hosts).await
+    }
+
+    async fn remove_pod(&self, pod: &PodId) -> Result<(), RuntimeError> {
+        let containers: Vec<ContainerId> =
+            self.state().containers.keys().filter(|id| id.pod == *pod).cloned().collect();
+        for container in containers {
+            self.remove(&container).await?;
+        }
+        self.engine.remove_container(&self.engine.pod(pod)).await?;
+        self.state().pods.remove(pod);
+        self.logs.remove_pod(pod);
+        Ok(())
+    }
+
+    async fn create(&self, spec: &ContainerSpec) -> Result<(), RuntimeError> {
+        launch::refuse_what_is_not_done(spec)?;
+        image_exists(&self.engine, &spec.image.reference).await?;
+        let mut state = self.state();
+        if !state.pods.contains_key(&spec.id.pod) {
+            return Err(not_found("pod", &spec.id.pod.0));
+        }
+        if state.containers.contains_key(&spec.id) {
+            return Err(failed(format!("make the container {}", name(&spec.id)), "it exists already"));
+        }
+        for mount in &spec.mounts {
+            if let MountSource::Volume(volume) = &mount.source
+                && !state.volumes.contains(volume)
+            {
+                return Err(not_found("volume", &volume.0));
+            }
+        }
+        let log = self.logs.begin(&spec.id)?;
+        let phase = watch::Sender::new(Phase::Created);
+        let container = Container { spec: spec.clone(), log, held: Mutex::default(), phase };
+        state.containers.insert(spec.id.clone(), Arc::new(container));
+        Ok(())
+    }
+
+    async fn start(&self, id: &ContainerId) -> Result<(), RuntimeError> {
+        let container = self.container(id)?;
+        let first = container.phase.send_if_modified(|phase| {
+            let first = *phase == Phase::Created;
+            if first {
+                *phase = Phase::Starting;
+            }
+            first
+        });
+        if !first {
+            return Err(failed(format!("start the container {}", name(id)), "it was started before"));
+        }
+        // In a task of its own: the caller may stop waiting, the container must be known all the same.
+        let task = tokio::spawn(start(self.engine.clone(), container));
+        task.await.unwrap_or_else(|error| Err(failed("start a container", error)))
+    }
+
+    async fn wait(&self, id: &ContainerId) -> Result<ContainerExit, RuntimeError> {
+        let mut phase = self.container(id)?.phase.subscribe();
+        let over = |phase: &Phase| matches!(phase, Phase::Ended(_) | Phase::Lost(_) | Phase::Removed);
+        match phase.wait_for(over).await.map(|phase| phase.clone()) {
+            Ok(Phase::Ended(exit)) => Ok(exit),
+            Ok(Phase::Lost(reason)) => Err(failed(format!("wait for the container {}", name(id)), reason)),
+            _ => Err(not_found("container", name(id))),
+        }
+    }
+
+    async fn exec(&self, id: &ContainerId, exec: &ExecSpec) -> Result<ExecSession, RuntimeError> {
+        exec::start(&self.engine, &self.ends, &self.running(id)?, exec).await
+    }
+
+    async fn signal(&self, id: &ContainerId, signal: i32) -> Result<(), RuntimeError> {
+        self.engine.kill(&self.running(id)?, signal).await
+    }
+
+    async fn logs(&self, id: &ContainerId, options: LogOptions) -> Result<ByteReader, RuntimeError> {
+        let ended = self.container(id).is_ok_and(|container| matches!(*container.phase.borrow(), Phase::Ended(_)));
+        self.logs.read(id, options, ended).await
+    }
+
+    async fn remove(&self, id: &ContainerId) -> Result<(), RuntimeError> {
+        let Ok(container) = self.container(id) else { return Ok(()) };
+        let mut phase = container.phase.subscribe();
+        // The sender lives in `container`.
+        let _ = phase.wait_for(|phase| *phase != Phase::Starting).await;
+        let engine_name = self.engine.container(id);
+        let running = *container.phase.borrow() == Phase::Running;
+        if running {
+            match self.engine.kill(&engine_name, libc::SIGKILL).await {
+                Ok(()) | Err(RuntimeError::NotFound { .. }) => {}
+                Err(error) => return Err(error),
+            }
+            container.stopped().await;
+        }
+        // The engine's log goes with the container: all of it has to be in ours before.
+        let held = container.held.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(held) = held {
+            container.log.completed().await;
+            if held.remove().await.is_err() {
+                self.engine.remove_container(&engine_name).await?;
+            }
+        }
+        container.phase.send_if_modified(|phase| {
+            let never_ended = !matches!(phase, Phase::Ended(_));
+            if never_ended {
+                *phase = Phase::Removed;
+            }
+            never_ended
+        });
+        self.state().containers.remove(id);
+        Ok(())
+    }
+
+    async fn create_volume(&self, volume: &VolumeId) -> Result<(), RuntimeError> {
+        self.engine.create_volume(volume).await?;
+        self.state().volumes.insert(volume.clone());
+        Ok(())
+    }
+
+    async fn remove_volume(&self, volume: &VolumeId) -> Result<(), RuntimeError> {
+        self.engine.remove_volume(&self.engine.volume(volume)).await?;
+        self.state().volumes.remove(volume);
+        Ok(())
+    }
+
+    /// The bridge of an engine on this machine has an address in the drill's network. Other engines' are out of reach.
+    async fn connect(&self, address: SocketAddr) -> Result<TcpStream, RuntimeError> {
+        TcpStream::connect(address).await.map_err(|error| failed(format!("connect to {address}"), error))
+    }
+
+    async fn inventory(&self) -> Result<Vec<String>, RuntimeError> {
+        let mut all: BTreeSet<String> = self.engine.find().await?.into_iter().map(|found| found.shown).collect();
+        // Those that were not started are not on the engine yet.
+        all.extend(self.state().containers.keys().map(|id| format!("container {}", name(id))));
+        Ok(all.into_iter().collect())
+    }
+}
+
+async fn start(engine: Engine, container: Arc<Container>) -> Result<(), RuntimeError> {
+    let held = match launch::start(&engine, &container.spec).await {
+        Ok(held) => held,
+        Err(error) => {
+            container.phase.send_replace(Phase::Created);
+            return Err(error);
+        }
+    };
+    *container.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(held);
+    let engine_name = engine.container(&container.spec.id);
+    container.log.record(engine.output(&engine_name));
+    container.phase.send_replace(Phase::Running);
+    // Without the container itself: tokio drops this task as it shuts down, when nothing can be removed any more.
+    let phase = container.phase.clone();
+    tokio::spawn(async move {
+        let ended = engine.ended(&engine_name).await;
+        phase.send_replace(ended.map_or_else(|error| Phase::Lost(error.to_string()), Phase::Ended));
+    });
+    Ok(())
+}

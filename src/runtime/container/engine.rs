@@ -1,0 +1,255 @@
+//! What one run owns on the engine: made, found again and removed by its label.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use futures::StreamExt as _;
+use testcontainers::bollard::Docker;
+use testcontainers::bollard::errors::Error as EngineError;
+use testcontainers::bollard::models::{
+    ContainerCreateBody, HostConfig, HostConfigLogConfig, NetworkCreateRequest, VolumeCreateRequest,
+};
+use testcontainers::bollard::query_parameters::{
+    CreateContainerOptionsBuilder, InspectContainerOptions, KillContainerOptionsBuilder, ListContainersOptionsBuilder,
+    ListNetworksOptionsBuilder, ListVolumesOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
+    RemoveVolumeOptionsBuilder, StartContainerOptions, WaitContainerOptions,
+};
+use tokio::io::AsyncRead;
+use tokio_util::io::StreamReader;
+
+use crate::runtime::{ContainerExit, ContainerId, PodId, PodSandbox, RuntimeError, VolumeId, failed, not_found};
+
+pub(super) const RUN: &str = "redrill.run";
+pub(super) const POD: &str = "redrill.pod";
+pub(super) const CONTAINER: &str = "redrill.container";
+pub(super) const VOLUME: &str = "redrill.volume";
+
+/// An engine, seen by one run.
+#[derive(Clone)]
+pub(super) struct Engine {
+    pub docker: Docker,
+    pub run: String,
+}
+
+impl Engine {
+    /// The engine that testcontainers uses too: DOCKER_HOST, or the usual sockets.
+    pub async fn connect(run: &str) -> Result<Self, RuntimeError> {
+        let connecting = "connect to the container engine";
+        let docker = testcontainers::core::client::docker_client_instance().await;
+        let docker = docker.map_err(|error| failed(connecting, error))?;
+        docker.ping().await.map_err(|error| failed(connecting, error))?;
+        Ok(Self { docker, run: run.to_owned() })
+    }
+
+    /// Names on an engine allow few characters and are shared by all runs.
+    fn unique(&self, kind: &str, id: &str) -> String {
+        let hash = blake3::hash(id.as_bytes()).to_hex();
+        format!("redrill-{}-{kind}-{}", self.run, &hash[..16])
+    }
+
+    pub fn network(&self) -> String {
+        format!("redrill-{}", self.run)
+    }
+
+    pub fn pod(&self, pod: &PodId) -> String {
+        self.unique("pod", &pod.0)
+    }
+
+    pub fn container(&self, id: &ContainerId) -> String {
+        self.unique("container", &crate::runtime::name(id))
+    }
+
+    pub fn volume(&self, volume: &VolumeId) -> String {
+        self.unique("volume", &volume.0)
+    }
+
+    pub fn labels(&self, more: &[(&str, &str)]) -> HashMap<String, String> {
+        let own = [(RUN, self.run.as_str())];
+        own.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    fn of_run(&self) -> HashMap<String, Vec<String>> {
+        HashMap::from([("label".to_owned(), vec![format!("{RUN}={}", self.run)])])
+    }
+
+    /// The network of the drill: internal, which is the engine's promise that nothing outside its host is reached.
+    ///
+    /// Engine 20.10 keeps that promise with firewall rules and leaves a default route in the containers; with
+    /// `--iptables=false` it is not kept at all. So whoever drills here has to probe for a way out.
+    pub async fn create_network(&self) -> Result<(), RuntimeError> {
+        let request = NetworkCreateRequest {
+            name: self.network(),
+            internal: Some(true),
+            labels: Some(self.labels(&[])),
+            ..NetworkCreateRequest::default()
+        };
+        let made = self.docker.create_network(request).await;
+        made.map(drop).map_err(|error| failed("make the drill's network", error))
+    }
+
+    /// Runs the container that holds a pod's network, as the pause container does on a node: the
+    /// address stays while the pod's own containers come and go.
+    pub async fn start_pod(&self, pod: &PodSandbox, image: &str) -> Result<IpAddr, RuntimeError> {
+        let doing = || format!("make the pod {}", pod.id.0);
+        let name = self.pod(&pod.id);
+        let body = ContainerCreateBody {
+            image: Some(image.to_owned()),
+            hostname: Some(pod.hostname.clone()),
+            user: Some("0".to_owned()),
+            entrypoint: Some(["tail", "-f", "/dev/null"].map(str::to_owned).to_vec()),
+            labels: Some(self.labels(&[(POD, &pod.id.0)])),
+            host_config: Some(HostConfig {
+                network_mode: Some(self.network()),
+                log_config: Some(kept_log()),
+                ..HostConfig::default()
+            }),
+            ..ContainerCreateBody::default()
+        };
+        let options = CreateContainerOptionsBuilder::new().name(&name).build();
+        self.docker.create_container(Some(options), body).await.map_err(|error| failed(doing(), error))?;
+        let started = self.docker.start_container(&name, None::<StartContainerOptions>).await;
+        started.map_err(|error| failed(doing(), error))?;
+        let inspected = self.docker.inspect_container(&name, None::<InspectContainerOptions>).await;
+        let settings = inspected.map_err(|error| failed(doing(), error))?.network_settings;
+        let endpoint = settings.and_then(|settings| settings.networks?.remove(&self.network()));
+        let address = endpoint.and_then(|endpoint| endpoint.ip_address?.parse().ok());
+        address.ok_or_else(|| failed(doing(), "the engine gave it no address"))
+    }
+
+    /// Completes when a container that was started does not run any more.
+    pub async fn ended(&self, name: &str) -> Result<ContainerExit, RuntimeError> {
+        let mut ends = std::pin::pin!(self.docker.wait_container(name, None::<WaitContainerOptions>));
+        let code = match ends.next().await {
+            Some(Ok(end)) => Ok(end.status_code),
+            Some(Err(EngineError::DockerContainerWaitError { code, .. })) => Ok(code),
+            Some(Err(error)) => Err(failed("wait for a container", error)),
+            None => Err(failed("wait for a container", "the engine gave no answer")),
+        };
+        code.map(exit)
+    }
+
+    pub async fn kill(&self, name: &str, signal: i32) -> Result<(), RuntimeError> {
+        let options = KillContainerOptionsBuilder::new().signal(&signal.to_string()).build();
+        match self.docker.kill_container(name, Some(options)).await {
+            Err(error) if is_status(&error, &[404, 409]) => Err(not_found("running container", name)),
+            killed => killed.map_err(|error| failed(format!("send signal {signal} to a container"), error)),
+        }
+    }
+
+    /// What a container prints, from its start to its end.
+    pub fn output(&self, name: &str) -> impl AsyncRead + Send + Unpin + 'static {
+        let options = LogsOptionsBuilder::new().follow(true).stdout(true).stderr(true).build();
+        let frames = self.docker.logs(name, Some(options));
+        let frames = frames.map(|frame| frame.map(|frame| frame.into_bytes()).map_err(std::io::Error::other));
+        StreamReader::new(Box::pin(frames))
+    }
+
+    /// With the volumes that its image declares.
+    pub async fn remove_container(&self, name: &str) -> Result<(), RuntimeError> {
+        let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+        let removed = self.docker.remove_container(name, Some(options)).await;
+        absent_is_fine(removed, || format!("remove the container {name} of the engine"))
+    }
+
+    pub async fn create_volume(&self, volume: &VolumeId) -> Result<(), RuntimeError> {
+        let request = VolumeCreateRequest {
+            name: Some(self.volume(volume)),
+            labels: Some(self.labels(&[(VOLUME, &volume.0)])),
+            ..VolumeCreateRequest::default()
+        };
+        let made = self.docker.create_volume(request).await;
+        made.map(drop).map_err(|error| failed(format!("make the volume {}", volume.0), error))
+    }
+
+    pub async fn remove_volume(&self, name: &str) -> Result<(), RuntimeError> {
+        let removed = self.docker.remove_volume(name, Some(RemoveVolumeOptionsBuilder::new().build())).await;
+        absent_is_fine(removed, || format!("remove the volume {name} of the engine"))
+    }
+
+    /// What the engine has of this run.
+    pub async fn find(&self) -> Result<Vec<Found>, RuntimeError> {
+        let listing = |error: EngineError| failed("list what there is on the engine", error);
+        let filters = self.of_run();
+        let containers = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
+        let containers = self.docker.list_containers(Some(containers)).await.map_err(listing)?;
+        let networks = ListNetworksOptionsBuilder::new().filters(&filters).build();
+        let networks = self.docker.list_networks(Some(networks)).await.map_err(listing)?;
+        let volumes = ListVolumesOptionsBuilder::new().filters(&filters).build();
+        let volumes = self.docker.list_volumes(Some(volumes)).await.map_err(listing)?;
+        let containers = containers.into_iter().map(|container| {
+            let mut labels = container.labels.unwrap_or_default();
+            let pod = labels.remove(POD).unwrap_or_default();
+            let shown = match labels.remove(CONTAINER) {
+                Some(name) => format!("container {pod}/{name}"),
+                None => format!("pod {pod}"),
+            };
+            Found { kind: Kind::Container, name: container.id.unwrap_or_default(), shown }
+        });
+        let networks = networks.into_iter().map(|network| {
+            let name = network.name.unwrap_or_default();
+            Found { kind: Kind::Network, shown: format!("network {name}"), name }
+        });
+        let volumes = volumes.volumes.unwrap_or_default().into_iter().map(|mut volume| Found {
+            kind: Kind::Volume,
+            shown: format!("volume {}", volume.labels.remove(VOLUME).unwrap_or_default()),
+            name: volume.name,
+        });
+        Ok(containers.chain(networks).chain(volumes).collect())
+    }
+
+    /// Removes all that the engine has of this run, and gives the names of what is left.
+    pub async fn sweep(&self) -> Result<Vec<String>, RuntimeError> {
+        // Containers come first in the list; the engine refuses to remove what one of them uses.
+        for found in self.find().await? {
+            let removed = match found.kind {
+                Kind::Container => self.remove_container(&found.name).await,
+                Kind::Volume => self.remove_volume(&found.name).await,
+                Kind::Network => {
+                    let removed = self.docker.remove_network(&found.name).await;
+                    absent_is_fine(removed, || format!("remove the network {} of the engine", found.name))
+                }
+            };
+            if let Err(error) = removed {
+                tracing::warn!("{error}");
+            }
+        }
+        let mut left: Vec<String> = self.find().await?.into_iter().map(|found| found.shown).collect();
+        left.sort();
+        Ok(left)
+    }
+}
+
+pub(super) struct Found {
+    kind: Kind,
+    name: String,
+    /// As `inventory` names it.
+    pub shown: String,
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Container,
+    Network,
+    Volume,
+}
+
+/// The engine says 128 + n for signal n, as a shell does, and not which of the two it was.
+pub(super) fn exit(code: i64) -> ContainerExit {
+    ContainerExit::Code(i32::try_from(code).unwrap_or(255))
+}
+
+/// A log driver whose logs can be read, whatever the engine's default is.
+pub(super) fn kept_log() -> HostConfigLogConfig {
+    HostConfigLogConfig { typ: Some("json-file".to_owned()), config: None }
+}
+
+pub(super) fn is_status(error: &EngineError, codes: &[u16]) -> bool {
+    matches!(error, EngineError::DockerResponseServerError { status_code, .. } if codes.contains(status_code))
+}
+
+fn absent_is_fine(removed: Result<(), EngineError>, doing: impl FnOnce() -> String) -> Result<(), RuntimeError> {
+    match removed {
+        Err(error) if is_status(&error, &[404]) => Ok(()),
+        removed => removed.map_err(|error| failed(doing(), error)),
+    }
+}

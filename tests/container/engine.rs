@@ -1,0 +1,100 @@
+//! A Docker engine for tests: the one of DOCKER_HOST, or one started for them with directories of its own.
+
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Stopped when it is dropped, if it was started here.
+pub struct TestEngine {
+    pub host: String,
+    started: Option<(Child, tempfile::TempDir)>,
+}
+
+impl TestEngine {
+    /// Gives the reason where there is no engine and none can be started.
+    pub fn find() -> Result<Self, String> {
+        match std::env::var("DOCKER_HOST") {
+            Ok(host) if !host.is_empty() => Ok(Self { host, started: None }),
+            _ => Self::start(),
+        }
+    }
+
+    fn start() -> Result<Self, String> {
+        let advice = "set DOCKER_HOST, or run as root with the package docker.io installed";
+        if !nix::unistd::geteuid().is_root() {
+            return Err(format!("DOCKER_HOST is not set, and only root starts an engine ({advice})"));
+        }
+        let daemon = PathBuf::from("/usr/sbin/dockerd");
+        if !daemon.exists() {
+            return Err(format!("DOCKER_HOST is not set, and there is no {} ({advice})", daemon.display()));
+        }
+        // Its name is part of a socket's, of which there are at most 107 bytes.
+        let directory =
+            tempfile::Builder::new().prefix("engine").tempdir_in("/tmp").map_err(|error| error.to_string())?;
+        let socket = directory.path().join("docker.sock");
+        let mut child = spawn(&daemon, directory.path(), &socket)?;
+        let log = directory.path().join("log");
+        let since = Instant::now();
+        loop {
+            if UnixStream::connect(&socket).is_ok_and(|stream| answers(stream)) {
+                let host = format!("unix://{}", socket.display());
+                return Ok(Self { host, started: Some((child, directory)) });
+            }
+            let ended = child.try_wait().map_err(|error| error.to_string())?;
+            if ended.is_some() || since.elapsed() > DEADLINE {
+                let _ = child.kill();
+                let _ = child.wait();
+                let said = std::fs::read_to_string(&log).unwrap_or_default();
+                let last: Vec<&str> = said.lines().rev().take(5).collect();
+                return Err(format!(
+                    "dockerd did not start ({ended:?}); its last lines, newest first:\n{}",
+                    last.join("\n")
+                ));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// Nothing of the machine's network is changed: no bridge, no firewall rules, no forwarding.
+fn spawn(daemon: &Path, directory: &Path, socket: &Path) -> Result<Child, String> {
+    let at = |name: &str| directory.join(name);
+    let log = std::fs::File::create(at("log")).map_err(|error| error.to_string())?;
+    let errors = log.try_clone().map_err(|error| error.to_string())?;
+    let mut command = Command::new(daemon);
+    command.arg("--data-root").arg(at("data")).arg("--exec-root").arg(at("exec")).arg("--pidfile").arg(at("pid"));
+    command.arg("--host").arg(format!("unix://{}", socket.display())).args(["--config-file"]).arg(at("config"));
+    command.args(["--bridge=none", "--iptables=false", "--ip-forward=false", "--ip-masq=false"]);
+    command.args(["--storage-driver=vfs", "--userland-proxy=false"]);
+    command.env_remove("DOCKER_HOST").stdin(Stdio::null()).stdout(log).stderr(errors);
+    std::fs::write(at("config"), "{}").map_err(|error| error.to_string())?;
+    // SAFETY: prctl is async-signal-safe. The test's thread lives as long as the engine.
+    unsafe { command.pre_exec(|| Ok(set_pdeathsig(Signal::SIGTERM)?)) };
+    command.spawn().map_err(|error| format!("run {}: {error}", daemon.display()))
+}
+
+fn answers(mut stream: UnixStream) -> bool {
+    use std::io::{Read as _, Write as _};
+    let mut said = String::new();
+    stream.write_all(b"GET /_ping HTTP/1.0\r\n\r\n").is_ok()
+        && stream.read_to_string(&mut said).is_ok()
+        && said.contains(" 200 ")
+}
+
+impl Drop for TestEngine {
+    fn drop(&mut self) {
+        if let Some((child, _directory)) = &mut self.started {
+            // Asked to end, it ends its containers and its containerd, and unmounts.
+            let _ = nix::sys::signal::kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM);
+            let _ = child.wait();
+        }
+    }
+}
