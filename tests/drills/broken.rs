@@ -97,15 +97,19 @@ fn a_dump_and_a_tree_with_single_defects_are_told_apart_item_by_item() {
     let expected = [
         "grant on table public.plans to taiga_readonly: missing",
         "sequence public.invoice_numbers: last_value 7993,",
-        "was last_value 8000,",
         "table public.accounts: 1 row changed",
         "table public.audit: 1 row missing",
         "table public.documents: 2 rows changed",
         "table public.no_key: 1 row extra",
     ];
     assert_differences(&run.differences("content of database taiga"), &expected);
-    let expected =
-        ["file links/hard", "file links/target", "file modes/mode-0600", "file odd/-rf: missing", "file odd/sparse"];
+    let expected = [
+        "file links/hard: mode 0644, owner 0:999",
+        "file links/target: mode 0644, owner 0:999",
+        "file modes/mode-0600: mode 0644, owner 999:999",
+        "file odd/-rf: missing",
+        "file odd/sparse: mode 0644, owner 999:999, 1048579 bytes, content",
+    ];
     assert_differences(&run.differences("content of files media"), &expected);
 }
 

@@ -244,10 +244,10 @@ fn strip(value: &mut Value) {
                 fields.remove(key);
             }
             for key in ["detail", "text"] {
-                if let Some(Value::String(text)) = fields.get_mut(key) {
-                    if text.contains("committed rows") || text.contains("duration of a backup") {
-                        text.retain(|c| !c.is_ascii_digit());
-                    }
+                if let Some(Value::String(text)) = fields.get_mut(key)
+                    && (text.contains("committed rows") || text.contains("duration of a backup"))
+                {
+                    text.retain(|c| !c.is_ascii_digit());
                 }
             }
             fields.values_mut().for_each(strip);

@@ -121,7 +121,10 @@ impl Run {
         let checks = self.outcome().drills.iter().flat_map(|drill| &drill.checks);
         let mut named = checks.filter(|found| found.name == check);
         match named.next().map(|check| &check.result) {
-            Some(CheckResult::Differs { difference }) => difference.split("; ").map(str::to_owned).collect(),
+            Some(CheckResult::Differs { difference }) => {
+                // `file a: mode 0644; was mode 0600` is one.
+                difference.replace("; was ", ", was ").split("; ").map(str::to_owned).collect()
+            }
             other => panic!("check `{check}`: {other:?}\n{}", self.stderr),
         }
     }
