@@ -37,8 +37,8 @@ fn assert_failed(place: &Place, ended: &Ended, words: &[&str]) {
     assert_eq!(ended.code, Some(1), "{ended:?}");
     let results = place.results(&place.runs()[0]);
     assert_eq!(results["verdict"], "FAILED", "{results:#}");
-    let steps = results["drills"][0]["steps"].as_array().unwrap();
-    let failed = steps.iter().find(|step| step["result"].to_string().to_lowercase().contains("failed"));
+    let steps = results["outcome"]["drills"][0]["steps"].as_array().unwrap();
+    let failed = steps.iter().find(|step| step["result"] == "failed");
     let failed = failed.unwrap_or_else(|| panic!("no step failed: {results:#}")).to_string();
     for words in words {
         assert!(failed.contains(words), "`{words}` is not in {failed}");
