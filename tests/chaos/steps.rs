@@ -37,8 +37,8 @@ fn assert_failed(place: &Place, ended: &Ended, words: &[&str]) {
     assert_eq!(ended.code, Some(1), "{ended:?}");
     let results = place.results(&place.runs()[0]);
     assert_eq!(results["verdict"], "FAILED", "{results:#}");
-    let steps = results["drills"][0]["steps"].as_array().unwrap();
-    let failed = steps.iter().find(|step| step["result"].to_string().to_lowercase().contains("failed"));
+    let steps = results["outcome"]["drills"][0]["steps"].as_array().unwrap();
+    let failed = steps.iter().find(|step| step["result"] == "failed");
     let failed = failed.unwrap_or_else(|| panic!("no step failed: {results:#}")).to_string();
     for words in words {
         assert!(failed.contains(words), "`{words}` is not in {failed}");
@@ -84,7 +84,8 @@ fn a_database_that_is_killed_during_the_restore_is_no_recovery() {
     let piped = format!("dump latest stdin | {gone} | psql_on");
     let run = start_with(&place, "scheduled", "restore.bb", "dump latest stdin | psql_on", &piped);
     wait_until("half of the dump in the database", || !below(run.id(), "half-restored").is_empty());
-    for server in below(run.id(), "postgres") {
+    let is_server = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "postgres\n");
+    for server in below(run.id(), "postgres").into_iter().filter(is_server) {
         // Its children end with it, and may have done so.
         let _ = kill(Pid::from_raw(server.try_into().unwrap()), Signal::SIGKILL);
     }
