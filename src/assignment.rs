@@ -117,18 +117,12 @@ impl PreparedScenario {
     }
 
     /// blake3 of what ran; a file that cannot be read any more is said to be so.
-<<<<<<< HEAD
     fn digests(&self, tools: &Tools) -> BTreeMap<String, String> {
-        let of_file = |path: &Path| match std::fs::read(path) {
-            Ok(bytes) => blake3::hash(&bytes).to_hex().to_string(),
-=======
-    fn digests(&self) -> BTreeMap<String, String> {
         // In pieces: redrill with what a debugger needs is far bigger than all it ever holds in memory.
         let digest =
             |path: &Path| blake3::Hasher::new().update_reader(File::open(path)?).map(|hasher| hasher.finalize());
         let of_file = |path: &Path| match digest(path) {
             Ok(digest) => digest.to_hex().to_string(),
->>>>>>> speed
             Err(error) => format!("unreadable: {error}"),
         };
         let mut digests = BTreeMap::from([

@@ -32,7 +32,7 @@ impl Requirements {
 
     /// Adds what redrill's own tests start beside what the scenarios need.
     pub fn tests(&mut self) {
-        for package in ["busybox-static", "dash", "libxml2-utils", "postgresql-15", "restic", "util-linux"] {
+        for package in ["busybox-static", "dash", "libxml2-utils", "postgresql-15", "restic", "uidmap", "util-linux"] {
             self.package(package, "the tests");
         }
         self.kubectl.insert("the tests".to_owned());

@@ -125,6 +125,7 @@ impl Server {
     }
 
     /// As a crash would.
+    #[allow(dead_code, reason = "each test program uses its own part of this")]
     pub fn kill(&mut self) {
         self.process.kill().expect("kill postgres");
         self.process.wait().expect("wait for postgres");
