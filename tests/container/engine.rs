@@ -9,6 +9,10 @@ use std::time::{Duration, Instant};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
+use testcontainers::bollard::query_parameters::{
+    ListContainersOptionsBuilder, ListNetworksOptions, RemoveContainerOptionsBuilder,
+};
+use testcontainers::bollard::{API_DEFAULT_VERSION, Docker};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -44,7 +48,7 @@ impl TestEngine {
         let log = directory.path().join("log");
         let since = Instant::now();
         loop {
-            if UnixStream::connect(&socket).is_ok_and(|stream| answers(stream)) {
+            if UnixStream::connect(&socket).is_ok_and(answers) {
                 let host = format!("unix://{}", socket.display());
                 return Ok(Self { host, started: Some((child, directory)) });
             }
@@ -92,9 +96,25 @@ fn answers(mut stream: UnixStream) -> bool {
 impl Drop for TestEngine {
     fn drop(&mut self) {
         if let Some((child, _directory)) = &mut self.started {
+            // What a failed test left is a bridge on this machine, and outlives the engine.
+            let tokio = tokio::runtime::Runtime::new().unwrap();
+            tokio.block_on(remove_everything(&self.host));
             // Asked to end, it ends its containers and its containerd, and unmounts.
             let _ = nix::sys::signal::kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM);
             let _ = child.wait();
         }
+    }
+}
+
+async fn remove_everything(host: &str) {
+    let docker = Docker::connect_with_unix(host, DEADLINE.as_secs(), API_DEFAULT_VERSION).unwrap();
+    let all = ListContainersOptionsBuilder::new().all(true).build();
+    let force = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+    for container in docker.list_containers(Some(all)).await.unwrap_or_default() {
+        let _ = docker.remove_container(&container.id.unwrap_or_default(), Some(force.clone())).await;
+    }
+    for network in docker.list_networks(None::<ListNetworksOptions>).await.unwrap_or_default() {
+        // The engine refuses to remove those that it has of itself.
+        let _ = docker.remove_network(&network.id.unwrap_or_default()).await;
     }
 }
