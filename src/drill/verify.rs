@@ -83,10 +83,14 @@ pub fn compare(expected: &Fingerprint, found: &Fingerprint) -> (CheckResult, Str
     }
 }
 
-/// The first differences in words, and how many more there are.
+/// The first differences in words, data before definitions and grants, and how many more there are.
 fn shorten(differences: &[crate::fingerprint::Difference]) -> String {
     const SHOWN: usize = 12;
-    let mut lines: Vec<String> = differences.iter().take(SHOWN).map(ToString::to_string).collect();
+    const DATA: [&str; 6] = ["table ", "materialized view ", "large object ", "sequence ", "role ", "file "];
+    let rank = |item: &str| DATA.iter().position(|kind| item.starts_with(kind)).unwrap_or(DATA.len());
+    let mut ordered: Vec<_> = differences.iter().collect();
+    ordered.sort_by_key(|difference| rank(&difference.item));
+    let mut lines: Vec<String> = ordered.iter().take(SHOWN).map(ToString::to_string).collect();
     if let Some(more) = differences.len().checked_sub(SHOWN).filter(|&more| more > 0) {
         lines.push(format!("and {more} more"));
     }
@@ -181,4 +185,32 @@ async fn serving(stage: &Stage) -> Finding {
         (_, true) => (CheckResult::Held, detail),
         (_, false) => (CheckResult::Differs { difference: down.join("; ") }, detail),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fingerprint::Item;
+
+    fn fingerprint(names: &[String]) -> Fingerprint {
+        let items = names.iter().map(|name| (name.clone(), Item::of_text(1, name)));
+        Fingerprint { items: items.collect(), ..Fingerprint::default() }
+    }
+
+    #[test]
+    fn a_missing_table_is_named_before_the_many_definitions_that_went_with_it() {
+        let mut names: Vec<String> = (0..40).map(|n| format!("constraint c{n:02}")).collect();
+        names.push("table public.users".to_owned());
+        let (CheckResult::Differs { difference }, _) = compare(&fingerprint(&names), &Fingerprint::default()) else {
+            panic!("held")
+        };
+        assert!(difference.starts_with("table public.users"), "{difference}");
+        assert!(difference.ends_with("and 29 more"), "{difference}");
+    }
+
+    #[test]
+    fn an_expectation_of_nothing_is_no_check() {
+        let (result, _) = compare(&Fingerprint::default(), &Fingerprint::default());
+        assert!(matches!(result, CheckResult::NotRun { .. }));
+    }
 }

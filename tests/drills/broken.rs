@@ -95,12 +95,12 @@ fn a_dump_and_a_tree_with_single_defects_are_told_apart_item_by_item() {
     run.assert_verdict(Verdict::Failed, &[DATABASE, FILES]);
     assert!(run.drill("scheduled").steps.iter().all(|step| step.result == StepResult::Succeeded));
     let expected = [
-        "grant on table public.plans to taiga_readonly: missing",
-        "sequence public.invoice_numbers: last_value 7993,",
         "table public.accounts: 1 row changed",
         "table public.audit: 1 row missing",
         "table public.documents: 2 rows changed",
         "table public.no_key: 1 row extra",
+        "sequence public.invoice_numbers: last_value 7993,",
+        "grant on table public.plans to taiga_readonly: missing",
     ];
     assert_differences(&run.differences("content of database taiga"), &expected);
     let expected = [
