@@ -79,15 +79,23 @@ fn a_step_that_prints_without_end_does_not_fill_the_memory() {
 fn a_database_that_is_killed_during_the_restore_is_no_recovery() {
     let _turn = machine::turn();
     let place = Place::new();
-    // Half of the dump, then the rest once the server is gone.
-    let gone = "sh -c 'head -n 400; while pg_isready --quiet --host \"$POSTGRES_SERVICE\"; do sleep 0.1; done; cat' half-restored";
-    let piped = format!("dump latest stdin | {gone} | psql_on");
+    // Half of the dump, and the rest once this test says so: the server is back too soon to be missed by looking at it.
+    let held = "sh -c 'head -n 400; sleep 601.25; cat' half-restored";
+    let piped = format!("dump latest stdin | {held} | psql_on");
     let run = start_with(&place, "scheduled", "restore.bb", "dump latest stdin | psql_on", &piped);
-    wait_until("half of the dump in the database", || !below(run.id(), "half-restored").is_empty());
-    let is_server = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "postgres\n");
-    for server in below(run.id(), "postgres").into_iter().filter(is_server) {
+    let named =
+        |pid: u32, name: &str| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim() == name);
+    let sleepers = || below(run.id(), "sleep 601.25").into_iter().filter(|&pid| named(pid, "sleep"));
+    // The back end is scaled down by then, so it is psql that has this connection.
+    wait_until("half of the dump in the database", || {
+        sleepers().next().is_some() && !below(run.id(), "postgres: taiga taiga").is_empty()
+    });
+    for server in below(run.id(), "postgres").into_iter().filter(|&pid| named(pid, "postgres")) {
         // Its children end with it, and may have done so.
         let _ = kill(Pid::from_raw(server.try_into().unwrap()), Signal::SIGKILL);
+    }
+    for sleeper in sleepers() {
+        let _ = kill(Pid::from_raw(sleeper.try_into().unwrap()), Signal::SIGKILL);
     }
     let ended = run.end();
     assert_failed(&place, &ended, &["restore.bb", "server"]);

@@ -63,7 +63,7 @@ impl Ends {
         }
     }
 
-    fn expect(&self, id: &str) -> oneshot::Receiver<i64> {
+    fn listen_for(&self, id: &str) -> oneshot::Receiver<i64> {
         let (sender, receiver) = oneshot::channel();
         self.waiting().insert(id.to_owned(), sender);
         receiver
@@ -121,7 +121,7 @@ pub(super) async fn start(
         Err(error) if is_status(&error, &[404, 409]) => return Err(not_found("running container", container)),
         made => made.map_err(|error| failed(doing(), error))?.id,
     };
-    let end = ends.expect(&id);
+    let end = ends.listen_for(&id);
     let guard = Guard { engine: engine.clone(), ends: ends.clone(), id: id.clone(), ended: false };
     let options = StartExecOptions { detach: false, tty: exec.tty.is_some(), output_capacity: None };
     let attached = engine.docker.start_exec(&id, Some(options)).await.map_err(|error| failed(doing(), error))?;
