@@ -82,6 +82,12 @@ impl Place {
         names(&self.reports()).into_iter().filter(has_journal).collect()
     }
 
+    /// Whether a run has come to a verdict, its reports written or not.
+    pub fn has_verdict(&self, run: &str) -> bool {
+        let journal = fs::read(self.reports().join(run).join("journal.json")).expect("the run's journal");
+        !serde_json::from_slice::<Value>(&journal).unwrap()["outcome"].is_null()
+    }
+
     /// What results.json of a run says.
     pub fn results(&self, run: &str) -> Value {
         let path = self.reports().join(run).join("results.json");
