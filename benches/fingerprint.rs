@@ -73,8 +73,7 @@ fn median(mut figures: Vec<f64>) -> f64 {
 
 fn main() {
     let bytes = std::env::var("REDRILL_BENCH_BYTES").ok().and_then(|bytes| bytes.parse().ok()).unwrap_or(64 << 20);
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let (_server, target) = runtime.block_on(async {
         let server = Server::start().await;
         let target = server.database("bench").await;

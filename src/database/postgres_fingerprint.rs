@@ -18,13 +18,14 @@ use crate::probe::PostgresTarget;
 use crate::probe::ledger::LIVE_TABLES;
 
 /// Everything that decides how a value is written as text, and `row_security` so that rows which a policy hides are an
-/// error and not simply gone.
+/// error and not simply gone. Rows that are only handed on come faster from one process; where the server hashes them
+/// ([`super::postgres_server_hash`]) it may use several.
 const SETTINGS: &str = "
     SET search_path = ''; SET client_encoding = 'UTF8'; SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD';
     SET IntervalStyle = 'postgres'; SET extra_float_digits = 3; SET bytea_output = 'hex'; SET xmlbinary = 'base64';
     SET quote_all_identifiers = off; SET row_security = off; SET statement_timeout = 0; SET lock_timeout = 0;
     SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0;
-    BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+    BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL max_parallel_workers_per_gather = 0";
 
 /// How much of a large object is read at once.
 const LARGE_OBJECT_CHUNK: i32 = 1 << 20;

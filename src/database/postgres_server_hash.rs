@@ -9,7 +9,7 @@ use crate::fingerprint::server::ServerSum;
 /// The first version with `hash_record_extended`.
 pub(super) const HASHES_ROWS: i32 = 140_000;
 
-const SEEDS: [i64; 2] = [0x6a09_e667_f3bc_c908, 0x3c6e_f372_fe94_f82b];
+const SEED: i64 = 0x6a09_e667_f3bc_c908;
 
 /// One server in one snapshot.
 pub(super) struct ServerHash<'a> {
@@ -31,13 +31,14 @@ impl<'a> ServerHash<'a> {
         }
         let (row, types): (Vec<_>, Vec<_>) = columns.iter().cloned().unzip();
         let row = row.join(", ");
-        self.run("SAVEPOINT hash").await?;
+        // The setting is undone with the savepoint.
+        self.run("SAVEPOINT hash; SET LOCAL max_parallel_workers_per_gather TO DEFAULT").await?;
         match self.client.query_one(&statement(table, &row), &[]).await {
             Ok(found) => {
-                self.run("RELEASE SAVEPOINT hash").await?;
+                self.run("SET LOCAL max_parallel_workers_per_gather = 0; RELEASE SAVEPOINT hash").await?;
                 let of = format!("{}: {row}: {}", self.encoding, built_in(&types));
                 let rows: i64 = found.get(0);
-                Ok(Some(ServerSum { of, rows: rows.unsigned_abs(), sums: [found.get(1), found.get(2)] }))
+                Ok(Some(ServerSum { of, rows: rows.unsigned_abs(), sum: found.get(1) }))
             }
             Err(error) if error.as_db_error().is_some() => {
                 tracing::debug!(%error, table, "the server does not hash the rows");
@@ -60,11 +61,7 @@ fn built_in(types: &[u32]) -> String {
 }
 
 fn statement(table: &str, row: &str) -> String {
-    let sums = SEEDS.map(|seed| {
-        let hash = format!("pg_catalog.hash_record_extended(ROW({row}), {seed})::pg_catalog.text");
-        format!(
-            "coalesce(sum(pg_catalog.hashtextextended({hash} COLLATE pg_catalog.\"C\", {seed})), 0)::pg_catalog.text"
-        )
-    });
-    format!("SELECT count(*), {} FROM ONLY {table}", sums.join(", "))
+    let hash = format!("pg_catalog.hash_record_extended(ROW({row}), {SEED})::pg_catalog.text COLLATE pg_catalog.\"C\"");
+    let sum = format!("coalesce(sum(pg_catalog.hashtextextended({hash}, {SEED})), 0)::pg_catalog.text");
+    format!("SELECT count(*), {sum} FROM ONLY {table}")
 }

@@ -16,7 +16,7 @@ const REQUEST_LIMIT: usize = 16 << 20;
 
 /// `redrill __probe`: serves stdin and stdout until stdin ends.
 pub fn main() -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(_) => return ExitCode::from(2),
     };
