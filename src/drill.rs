@@ -34,6 +34,7 @@ pub mod record;
 mod seed;
 pub mod stage;
 pub mod station;
+mod unanswered;
 pub mod value;
 mod verify;
 
@@ -226,9 +227,10 @@ async fn restore(
                 evidence.first_write = true;
                 CheckResult::Held
             }
-            Err(Halt::Failed { reason } | Halt::Unverified { reason, .. }) => {
-                CheckResult::Differs { difference: reason }
-            }
+            Err(unanswered) => match unanswered.at_a_deadline() {
+                Halt::Failed { reason } => CheckResult::Differs { difference: reason },
+                Halt::Unverified { reason, .. } => CheckResult::NotRun { reason },
+            },
         };
         let detail = "as the application's user";
         record.check("first write after the restore", CheckKind::Other, Phase::Restore, detail, started, result);

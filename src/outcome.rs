@@ -145,6 +145,10 @@ pub struct StepOutcome {
     pub log: Option<String>,
     /// The last lines it printed, redacted; kept for failed steps.
     pub output_tail: Option<String>,
+    /// What went wrong in it without showing in a status, each with its line: an error that psql printed and went on, a part
+    /// of a pipeline. No verdict by itself: a person would not have been stopped by it either.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hidden_failures: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

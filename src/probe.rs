@@ -166,5 +166,13 @@ pub enum Reply {
     Error {
         doing: String,
         reason: String,
+        /// The system has judged what was asked, and gave this as its answer: see [`Error::is_refusal`].
+        refused: bool,
     },
+}
+
+impl Reply {
+    pub(crate) fn error(doing: String, error: &Error) -> Self {
+        Self::Error { doing, reason: crate::error::chain(error), refused: error.is_refusal() }
+    }
 }

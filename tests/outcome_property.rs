@@ -86,6 +86,29 @@ fn nothing_but_corrected_and_simulated_can_be_accepted() {
     }
 }
 
+#[test]
+fn a_correction_whose_step_was_never_reached_has_corrected_nothing() {
+    let mut drill = spoiled(&[(Spoil::Erratum, "x".to_owned()), (Spoil::PhaseNotReached, "y".to_owned())]);
+    let corrected = |drill: &DrillOutcome| drill.causes().iter().any(|cause| cause.verdict == Verdict::Corrected);
+    assert!(!corrected(&drill), "{:#?}", drill.causes());
+    let line = drill.errata[0].source.line;
+    drill.steps.push(StepOutcome {
+        result: StepResult::NotRun { reason: "z".to_owned() },
+        ..sample::step(Phase::Restore, line, "b")
+    });
+    assert!(!corrected(&drill), "{:#?}", drill.causes());
+    drill.steps.push(sample::step(Phase::Restore, line, "a"));
+    assert!(corrected(&drill), "{:#?}", drill.causes());
+}
+
+#[test]
+fn a_failed_step_is_one_cause_and_makes_its_phase_red() {
+    let drill = spoiled(&[(Spoil::StepFailed, "x".to_owned()), (Spoil::PhaseFailed, "y".to_owned())]);
+    assert_eq!(drill.causes().len(), 1, "{:#?}", drill.causes());
+    // The step, its phase and the verdict.
+    assert_eq!(said(&run(vec![drill])).junit.red, ["FAILED"; 3]);
+}
+
 /// The words that each report gives for the verdict of a run, read back by a parser of its format.
 struct Said {
     junit: Junit,

@@ -46,6 +46,7 @@ fn render_drill(outcome: &Outcome, drill: &DrillOutcome, look: &Look) -> String 
             text.push_str(&format!("{}\n{}\n\n", heading(title, look), table.trim_fmt()));
         }
     }
+    text.push_str(&hidden_failures(drill, look));
     text.push_str(&errata(drill, look));
     text.push_str(&notes(drill, look));
     text.push_str(&verdict(outcome, drill, look));
@@ -191,6 +192,16 @@ fn objectives(drill: &DrillOutcome, look: &Look) -> Option<Table> {
     }
     fix_widths(&mut rows, &[0, 1, 2, 3]);
     Some(rows)
+}
+
+/// What a person would have read past.
+fn hidden_failures(drill: &DrillOutcome, look: &Look) -> String {
+    let mut lines = drill.steps.iter().flat_map(|step| &step.hidden_failures).peekable();
+    if lines.peek().is_none() {
+        return String::new();
+    }
+    let lines: String = lines.map(|line| format!("  {}\n", printable(line))).collect();
+    format!("{}\n{lines}\n", heading("went wrong without a status", look))
 }
 
 fn errata(drill: &DrillOutcome, look: &Look) -> String {

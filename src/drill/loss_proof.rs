@@ -63,7 +63,7 @@ async fn database(assignment: &Assignment<'_>, stage: &mut Stage, name: &str) ->
         let target = seed::owner(database, &stage.values).await?;
         match seed::fingerprint_database(&mut stage.prober, target, &[], &Fingerprint::default()).await {
             Ok(found) => return Ok(found),
-            Err(halt) if Instant::now() >= until => return Err(halt),
+            Err(unanswered) if Instant::now() >= until => return Err(unanswered.into()),
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
     }

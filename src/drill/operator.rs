@@ -131,7 +131,9 @@ impl Operator {
             },
         };
         for (statement, hidden) in run.hidden_failures() {
-            record.notice(&format!("{}: {}", statement.source, hidden_words(hidden)));
+            let words = record.redactor.redact(&format!("{}: {}", statement.source, hidden_words(hidden)));
+            record.notice(&words);
+            ran.hidden.push(words);
         }
         if ran.result != StepResult::Succeeded {
             ran.tail = Some(last_lines(&String::from_utf8_lossy(&run.output)));

@@ -122,6 +122,7 @@ fn outcome(step: &PlannedStep, ran: Ran, duration: Duration, waited: Vec<Waited>
         human: step.human.clone(),
         log: ran.log,
         output_tail: ran.tail,
+        hidden_failures: ran.hidden,
     }
 }
 

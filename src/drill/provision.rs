@@ -8,6 +8,7 @@ use crate::drill::record::{Halt, Record};
 use crate::drill::stage::{self, Stage, ask};
 use crate::drill::station::{self, StoreKeys};
 use crate::drill::value::Values;
+use crate::drill::unanswered::Unanswered;
 use crate::drill::{Assignment, Logs, seed, verify};
 use crate::environment::{Environment, EnvironmentError};
 use crate::error::chain;
@@ -95,8 +96,8 @@ async fn isolation(environment: &Environment, stage: &mut Stage, record: &mut Re
         Ok(Reply::Reached { addresses }) => {
             Ok((CheckResult::Differs { difference: format!("reached {}", addresses.join(", ")) }, detail))
         }
-        Ok(other) => Err(seed::unexpected(&other)),
-        Err(halt) => Err(halt),
+        Ok(other) => Err(Unanswered::unexpected(&other).into()),
+        Err(unanswered) => Err(unanswered.into()),
     };
     let held = matches!(finding, Ok((CheckResult::Held, _)));
     verify::write(record, "nothing inside reaches outside", CheckKind::Isolation, Phase::Provision, started, finding);

@@ -11,13 +11,15 @@ pub struct Ran {
     pub command: String,
     pub log: Option<String>,
     pub tail: Option<String>,
+    /// Failures that no status shows, redacted.
+    pub hidden: Vec<String>,
     pub program: Option<ProgramLabel>,
 }
 
 impl Ran {
     /// For steps in which nothing was typed.
     pub fn unseen(step: &PlannedStep, result: StepResult) -> Self {
-        Self { result, command: step.text.clone(), log: None, tail: None, program: None }
+        Self { result, command: step.text.clone(), log: None, tail: None, hidden: Vec::new(), program: None }
     }
 }
 

@@ -7,6 +7,7 @@ use crate::drill::credential;
 use crate::drill::evidence::Evidence;
 use crate::drill::record::Halt;
 use crate::drill::stage::{FileProber, Ledger, PodProber, ask};
+use crate::drill::unanswered::Unanswered;
 use crate::drill::value::{self, ValueError, Values};
 use crate::drill::{Assignment, Stage, station};
 use crate::fingerprint::Fingerprint;
@@ -124,31 +125,27 @@ pub async fn fingerprint_database(
     target: PostgresTarget,
     live: &[String],
     before: &Fingerprint,
-) -> Result<Fingerprint, Halt> {
+) -> Result<Fingerprint, Unanswered> {
     let except = LIVE_TABLES.iter().map(|&table| table.to_owned()).chain(live.iter().cloned()).collect();
     match ask(prober, Request::FingerprintPostgres { target, except, known: before.known() }).await? {
         Reply::Fingerprint { fingerprint } => Ok(fingerprint),
-        other => Err(unexpected(&other)),
+        other => Err(Unanswered::unexpected(&other)),
     }
 }
 
-pub async fn fingerprint_files(prober: &mut PodProber, root: String) -> Result<Fingerprint, Halt> {
+pub async fn fingerprint_files(prober: &mut PodProber, root: String) -> Result<Fingerprint, Unanswered> {
     match ask(prober, Request::FingerprintFiles { root }).await? {
         Reply::Fingerprint { fingerprint } => Ok(fingerprint),
-        other => Err(unexpected(&other)),
+        other => Err(Unanswered::unexpected(&other)),
     }
 }
 
 /// The fingerprint of one tree, through a prober made for it.
-pub async fn tree(stage: &Stage, name: &str, tree: &FileTree) -> Result<Fingerprint, Halt> {
+pub async fn tree(stage: &Stage, name: &str, tree: &FileTree) -> Result<Fingerprint, Unanswered> {
     let mut probe = FileProber::put_up(&stage.kubernetes, &tree.claim.namespace, &[(name, tree)]).await?;
     let fingerprint = fingerprint_files(&mut probe.prober, station::tree_root(name, tree)).await;
     probe.take_down().await?;
     fingerprint
-}
-
-pub fn unexpected(reply: &Reply) -> Halt {
-    Halt::unverified(format!("the prober answered something else: {reply:?}"), "report this as a defect of redrill")
 }
 
 /// Values of Secrets that are names and no secrets: users, databases, and whatever objects are called.

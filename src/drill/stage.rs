@@ -9,8 +9,8 @@ use tokio::io::AsyncReadExt;
 use crate::drill::Logs;
 use crate::drill::record::Halt;
 use crate::drill::station::{self, NAMESPACE};
+use crate::drill::unanswered::Unanswered;
 use crate::drill::value::Values;
-use crate::error::chain;
 use crate::kubernetes::{self, ExecRequest, Kubernetes, KubernetesError, Terminal, wait_for};
 use crate::probe::client::{Prober, RunningLedger};
 use crate::probe::{Reply, Request};
@@ -147,12 +147,9 @@ pub async fn connect_prober(kubernetes: &Kubernetes, namespace: &str, pod: &str)
     Ok(Prober::new(stdin, stdout))
 }
 
-/// Asks a prober; whatever keeps it from answering is a matter of the harness.
-pub async fn ask(prober: &mut PodProber, request: Request) -> Result<Reply, Halt> {
-    prober
-        .ask(&request)
-        .await
-        .map_err(|error| Halt::unverified(chain(&error), "see what the prober says, and run the drill again"))
+/// Asks a prober.
+pub async fn ask(prober: &mut PodProber, request: Request) -> Result<Reply, Unanswered> {
+    Ok(prober.ask(&request).await?)
 }
 
 /// A short-lived prober that mounts claims: made, used, removed.

@@ -4,8 +4,9 @@ use std::time::Instant;
 
 use crate::drill::evidence::Evidence;
 use crate::drill::record::{Halt, Record};
-use crate::drill::seed::{self, unexpected};
+use crate::drill::seed;
 use crate::drill::stage::{ask, pod_state};
+use crate::drill::unanswered::Unanswered;
 use crate::drill::{Assignment, Stage};
 use crate::fingerprint::Fingerprint;
 use crate::kubernetes;
@@ -45,7 +46,7 @@ pub async fn run(assignment: &Assignment<'_>, stage: &mut Stage, record: &mut Re
 /// Writes a finding down.
 pub fn write(record: &mut Record, name: &str, kind: CheckKind, phase: Phase, started: Instant, finding: Finding) {
     let (result, detail) = finding.unwrap_or_else(|halt| match halt {
-        // The database refusing its own application is the recovery's fault, and the checks' input is gone with it.
+        // The database refuses what it answered before the loss: that is the recovery's fault.
         Halt::Failed { reason } => (CheckResult::Differs { difference: reason }, String::new()),
         Halt::Unverified { reason, .. } => (CheckResult::NotRun { reason }, String::new()),
     });
@@ -58,7 +59,8 @@ async fn database(assignment: &Assignment<'_>, stage: &mut Stage, evidence: &Evi
         return Err(Halt::unverified("nothing was seeded to compare with", "look at the seed phase"));
     };
     let target = seed::owner(database, &stage.values).await?;
-    let found = seed::fingerprint_database(&mut stage.prober, target, &database.live_tables, expected).await?;
+    let found = seed::fingerprint_database(&mut stage.prober, target, &database.live_tables, expected).await;
+    let found = found.map_err(Unanswered::of_a_recovery)?;
     Ok(compare(expected, &found))
 }
 
@@ -104,9 +106,9 @@ async fn nonces(assignment: &Assignment<'_>, stage: &mut Stage, evidence: &Evide
     let (Some(before), Some(after)) = (&evidence.nonce_before, &evidence.nonce_after) else {
         return Err(Halt::unverified("the nonces were not written", "look at the seed and backup phases"));
     };
-    let found = match ask(&mut stage.prober, Request::ReadNonces { target }).await? {
+    let found = match ask(&mut stage.prober, Request::ReadNonces { target }).await.map_err(Unanswered::of_a_recovery)? {
         Reply::Nonces { values } => values,
-        other => return Err(unexpected(&other)),
+        other => return Err(Unanswered::unexpected(&other).into()),
     };
     let mut wrong = Vec::new();
     if found.get("before") != Some(before) {
@@ -129,9 +131,9 @@ async fn ledger_prefix(assignment: &Assignment<'_>, stage: &mut Stage, evidence:
     let Some(target) = seed::ledger_target(assignment, &stage.values).await? else {
         return Err(Halt::unverified("the scenario keeps no ledger", "name one in the scenario"));
     };
-    let survived = match ask(&mut stage.prober, Request::ReadLedger { target }).await? {
+    let survived = match ask(&mut stage.prober, Request::ReadLedger { target }).await.map_err(Unanswered::of_a_recovery)? {
         Reply::Ledger { rows, first, last, gaps, last_at_micros: _ } => Survived { rows, first, last, gaps },
-        other => return Err(unexpected(&other)),
+        other => return Err(Unanswered::unexpected(&other).into()),
     };
     if evidence.acknowledged.is_empty() {
         return Err(Halt::unverified("no row of the ledger was ever acknowledged", "look at the seed phase"));

@@ -122,7 +122,7 @@ impl DrillOutcome {
 
     fn phase_causes(&self) -> Vec<Cause> {
         let mut causes = Vec::new();
-        for outcome in &self.phases {
+        for outcome in self.phases.iter().filter(|outcome| !self.is_explained_by_a_step(outcome)) {
             let (verdict, text) = match &outcome.result {
                 PhaseResult::Failed { reason } => (Verdict::Failed, format!("{} failed: {reason}", outcome.phase)),
                 PhaseResult::Unverified { reason, remedy } => {
@@ -134,6 +134,17 @@ impl DrillOutcome {
         }
         causes.extend(self.phases_not_completed());
         causes
+    }
+
+    /// Whether the phase went no further because of a step of it, whose own cause says all there is to say.
+    fn is_explained_by_a_step(&self, outcome: &PhaseOutcome) -> bool {
+        self.steps.iter().filter(|step| step.phase == outcome.phase).any(|step| {
+            matches!(
+                (&outcome.result, &step.result),
+                (PhaseResult::Failed { .. }, StepResult::Failed { .. })
+                    | (PhaseResult::Unverified { .. }, StepResult::Unverified { .. })
+            )
+        })
     }
 
     /// One cause for all phases that were never reached, so that the reason for it is not buried under them.
@@ -231,7 +242,8 @@ impl DrillOutcome {
     }
 
     fn correction_causes(&self) -> Vec<Cause> {
-        let errata = self.errata.iter().enumerate().map(|(index, erratum)| Cause {
+        let errata = self.errata.iter().enumerate().filter(|(_, erratum)| self.was_applied(erratum));
+        let errata = errata.map(|(index, erratum)| Cause {
             verdict: Verdict::Corrected,
             subject: Subject::Erratum { index },
             source: Some(erratum.source.clone()),
@@ -248,6 +260,16 @@ impl DrillOutcome {
                 text: format!("`{}` ran corrected", first_line(&step.command)),
             }))
             .collect()
+    }
+}
+
+impl DrillOutcome {
+    /// Whether a correction was at work: a drill that ended before its step has not shown that it is needed. Of a drill that
+    /// ran to its end every correction counts.
+    fn was_applied(&self, erratum: &ErratumOutcome) -> bool {
+        let ran = |step: &StepOutcome| !matches!(step.result, StepResult::NotRun { .. });
+        self.steps.iter().any(|step| step.source == erratum.source && ran(step))
+            || self.phases.iter().all(|phase| phase.result == PhaseResult::Completed)
     }
 }
 

@@ -22,7 +22,12 @@ pub enum ClientError {
     Deadline(Duration),
     /// The prober's own words: what it was doing, and why that could not be done.
     #[error("{doing}: {reason}")]
-    Refused { doing: String, reason: String },
+    Refused {
+        doing: String,
+        reason: String,
+        /// It was the system's own answer: a login refused, a table that is not there.
+        by_the_system: bool,
+    },
     #[error("the task that reads the prober's replies was lost")]
     Lost(#[source] tokio::task::JoinError),
 }
@@ -51,7 +56,7 @@ impl<W: AsyncWrite + Unpin, R: AsyncRead + Unpin> Prober<W, R> {
     pub async fn ask(&mut self, request: &Request) -> Result<Reply, ClientError> {
         send(&mut self.writer, request).await?;
         match self.replies.next().await? {
-            Reply::Error { doing, reason } => Err(ClientError::Refused { doing, reason }),
+            Reply::Error { doing, reason, refused } => Err(ClientError::Refused { doing, reason, by_the_system: refused }),
             reply => Ok(reply),
         }
     }
@@ -73,7 +78,9 @@ where
         send(&mut self.writer, &Request::Ledger { target: target.clone(), pause_micros }).await?;
         let first = match self.replies.next().await? {
             Reply::Committed { k, at_micros } => Acknowledged { k, at_micros },
-            Reply::Error { doing, reason } => return Err(ClientError::Refused { doing, reason }),
+            Reply::Error { doing, reason, refused } => {
+                return Err(ClientError::Refused { doing, reason, by_the_system: refused });
+            }
             _ => return Err(ClientError::Ended),
         };
         let (sender, latest) = watch::channel(first);
@@ -140,7 +147,7 @@ async fn collect<R: AsyncRead + Unpin>(
                 latest.send_replace(row);
             }
             Ok(Reply::Done) => break None,
-            Ok(Reply::Error { doing, reason }) => break Some(format!("{doing}: {reason}")),
+            Ok(Reply::Error { doing, reason, refused: _ }) => break Some(format!("{doing}: {reason}")),
             Ok(_) => break Some("the prober answered something else than rows".into()),
             Err(error) => break Some(crate::error::chain(&error)),
         }

@@ -98,7 +98,7 @@ pub(super) async fn write<W: AsyncWrite + Unpin>(
     replies: &mut Replies<W>,
 ) -> io::Result<()> {
     let failed =
-        |error: Error| Reply::Error { doing: format!("keep the ledger in {}", target.place()), reason: chain(&error) };
+        |error: Error| Reply::error(format!("keep the ledger in {}", target.place()), &error);
     let mut writer = match Writer::open(target).await {
         Ok(writer) => writer,
         Err(error) => return replies.send(&failed(error)).await,
@@ -113,6 +113,7 @@ pub(super) async fn write<W: AsyncWrite + Unpin>(
                 Some(_) => replies.send(&Reply::Error {
                     doing: format!("keep the ledger in {}", target.place()),
                     reason: "asked for something else than to stop; the ledger ends here".into(),
+                    refused: false,
                 }).await,
             },
             // A commit is never given up halfway: only the wait for the next one is.
@@ -204,7 +205,7 @@ pub(super) async fn first_write(target: &PostgresTarget, deadline_millis: u64) -
         };
         last = chain(&error);
         let now = Instant::now();
-        refused_since = is_refusal(&error).then(|| refused_since.unwrap_or(now));
+        refused_since = error.is_refusal().then(|| refused_since.unwrap_or(now));
         if refused_since.is_some_and(|since| now - since >= REFUSING) {
             return Err(Error::Refused { seconds: REFUSING.as_secs(), last });
         }
@@ -217,13 +218,6 @@ pub(super) async fn first_write(target: &PostgresTarget, deadline_millis: u64) -
 
 /// How long a server that is up may go on refusing a write.
 const REFUSING: Duration = Duration::from_secs(15);
-
-/// Whether the server has judged the statement or the login, and is not just busy, starting or stopping.
-fn is_refusal(error: &Error) -> bool {
-    let Error::Database(DatabaseError::Postgres { source, .. }) = error else { return false };
-    // Classes of the manual's appendix A: authorization, catalog name, syntax error or access rule.
-    source.code().is_some_and(|code| ["28", "3D", "42"].iter().any(|class| code.code().starts_with(class)))
-}
 
 async fn write_once(target: &PostgresTarget) -> Result<i64, Error> {
     let session = postgres::connect(target).await?;

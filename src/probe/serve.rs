@@ -9,7 +9,6 @@ use tokio::sync::mpsc;
 use super::{Error, Reply, Request, files, isolation, ledger, login};
 use crate::database::postgres;
 use crate::database::postgres_fingerprint::{self, Help};
-use crate::error::chain;
 
 /// No request is anywhere near this long: a greater length is a stream out of step.
 const REQUEST_LIMIT: usize = 16 << 20;
@@ -36,7 +35,10 @@ pub async fn serve(stdin: impl AsyncRead + Unpin + Send + 'static, stdout: impl 
                 ledger::write(&target, pause_micros, &mut requests, &mut replies).await?;
             }
             Ok(request) => replies.send(&answer(request).await).await?,
-            Err(reason) => replies.send(&Reply::Error { doing: "read a request".into(), reason }).await?,
+            Err(reason) => {
+                let reply = Reply::Error { doing: "read a request".into(), reason, refused: false };
+                replies.send(&reply).await?;
+            }
         }
     }
     Ok(())
@@ -88,7 +90,7 @@ async fn answer(request: Request) -> Reply {
     let doing = doing(&request);
     match carry_out(request).await {
         Ok(reply) => reply,
-        Err(error) => Reply::Error { doing, reason: chain(&error) },
+        Err(error) => Reply::error(doing, &error),
     }
 }
 

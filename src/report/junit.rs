@@ -11,7 +11,7 @@ use quick_xml::events::{BytesEnd, BytesStart, Event};
 
 use super::table::{credential_title, objective_title};
 use crate::outcome::cause::{Cause, Subject, first_line};
-use crate::outcome::{DrillOutcome, Outcome, PhaseOutcome, PhaseResult, StepOutcome, StepResult, Verdict};
+use crate::outcome::{DrillOutcome, Outcome, Phase, PhaseOutcome, PhaseResult, StepOutcome, StepResult, Verdict};
 use std::time::Duration;
 
 #[derive(Debug, thiserror::Error)]
@@ -98,11 +98,25 @@ impl Cases<'_> {
     fn phase(&self, phase: &PhaseOutcome) -> TestCase {
         let subject = Subject::Phase { phase: phase.phase };
         let mut case = self.case("phase", phase.phase.word(), phase.duration, subject);
+        if let (PhaseResult::Failed { .. } | PhaseResult::Unverified { .. }, TestResult::Success) =
+            (&phase.result, &case.result)
+        {
+            case.result = self.result(&self.causes_of_steps(phase.phase));
+        }
         if let (PhaseResult::NotReached, TestResult::Success) = (&phase.result, &case.result) {
             // One cause stands for all of these; none of them may look as if it had succeeded.
             case.result = skipped("NOT_RUN", "not reached", None);
         }
         case
+    }
+
+    /// A phase that went no further because of a step has no cause of its own.
+    fn causes_of_steps(&self, phase: Phase) -> Vec<&Cause> {
+        let of_phase = |cause: &&Cause| match cause.subject {
+            Subject::Step { index } => self.drill.steps[index].phase == phase,
+            _ => false,
+        };
+        self.causes.iter().filter(of_phase).collect()
     }
 
     fn step(&self, index: usize, step: &StepOutcome) -> TestCase {
@@ -112,7 +126,8 @@ impl Cases<'_> {
             case.result = skipped("NOT_RUN", reason, None);
         }
         let log = step.log.iter().map(|log| format!("log: {log}"));
-        let output: Vec<String> = log.chain(step.output_tail.clone()).collect();
+        let output: Vec<String> =
+            log.chain(step.hidden_failures.iter().cloned()).chain(step.output_tail.clone()).collect();
         case.system_out = (!output.is_empty()).then(|| clean(&output.join("\n")));
         case
     }

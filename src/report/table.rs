@@ -48,6 +48,8 @@ pub struct StepRow {
     /// Why it did not succeed.
     pub reason: Option<String>,
     pub output_tail: Option<String>,
+    /// What went wrong in it without showing in a status.
+    pub hidden_failures: Vec<String>,
 }
 
 /// One thing that was waited for before a step.
@@ -166,6 +168,7 @@ pub fn step_row(step: &StepOutcome) -> StepRow {
         log: step.log.clone(),
         reason,
         output_tail: step.output_tail.clone(),
+        hidden_failures: step.hidden_failures.clone(),
     }
 }
 

@@ -149,6 +149,8 @@ fn a_restore_without_its_restore_command_brings_nothing_back() {
             DATABASE,
             FILES,
             "check `first write after the restore` differs",
+            "check `point in time` differs: read the nonces",
+            "check `ledger is a gap-free prefix` differs: read the ledger",
             "second role (secret taiga/postgres-readonly-secret[postgres-password]) at `restored` is refused",
         ],
     );
@@ -288,6 +290,9 @@ fn a_secret_that_no_longer_fits_its_database_is_refused_by_name() {
         &[
             "application user (secret taiga/postgres-secret[postgres-password]) at `restored` is refused",
             "check `first write after the restore` differs",
+            DATABASE,
+            "check `point in time` differs",
+            "check `ledger is a gap-free prefix` differs",
         ],
     );
 }

@@ -28,6 +28,7 @@ pub fn step(phase: Phase, line: usize, command: &str) -> StepOutcome {
         human: None,
         log: Some(format!("logs/{line}.log")),
         output_tail: None,
+        hidden_failures: Vec::new(),
     }
 }
 
