@@ -35,7 +35,7 @@ pub enum Happening {
         text: TextLabel,
         program: ProgramLabel,
     },
-    /// A line that the current step printed.
+    /// A line that the current step printed; not every one.
     StepOutput {
         line: String,
     },

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 
@@ -206,25 +207,47 @@ fn last_lines(text: &str) -> String {
 /// The log of the step that runs, and the watchers' view of it. Clones share it.
 #[derive(Clone)]
 struct StepLog {
-    file: Arc<Mutex<Option<File>>>,
+    current: Arc<Mutex<Current>>,
     events: EventSender,
+}
+
+#[derive(Default)]
+struct Current {
+    file: Option<File>,
+    /// When the watchers were shown a line of it.
+    shown: Option<Instant>,
 }
 
 impl StepLog {
     fn new(events: EventSender) -> Self {
-        Self { file: Arc::default(), events }
+        Self { current: Arc::default(), events }
     }
 
-    fn file(&self) -> MutexGuard<'_, Option<File>> {
-        self.file.lock().unwrap_or_else(PoisonError::into_inner)
+    fn current(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn begin(&self, file: File) {
-        *self.file() = Some(file);
+        *self.current() = Current { file: Some(file), shown: None };
     }
 
     fn end(&self) {
-        *self.file() = None;
+        *self.current() = Current::default();
+    }
+
+    /// Shows the watchers the last line of what was printed, as often as an eye can follow: a step that prints without end
+    /// must not fill the queue of a terminal that is slower.
+    fn show(&self, current: &mut Current, bytes: &[u8]) {
+        const PAUSE: Duration = Duration::from_millis(50);
+        const WIDEST: usize = 400;
+        if current.shown.is_some_and(|shown| shown.elapsed() < PAUSE) {
+            return;
+        }
+        if let Some(line) = bytes.split(|&byte| byte == b'\n').rfind(|line| !line.is_empty()) {
+            let line = String::from_utf8_lossy(&line[..line.len().min(WIDEST)]).trim_end().to_owned();
+            self.events.send(Happening::StepOutput { line });
+            current.shown = Some(Instant::now());
+        }
     }
 }
 
@@ -234,10 +257,9 @@ impl OutputSink for StepLog {
     }
 
     fn output(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if let Some(line) = bytes.split(|&byte| byte == b'\n').rfind(|line| !line.is_empty()) {
-            self.events.send(Happening::StepOutput { line: String::from_utf8_lossy(line).trim_end().to_owned() });
-        }
-        match &mut *self.file() {
+        let mut current = self.current();
+        self.show(&mut current, bytes);
+        match &mut current.file {
             Some(file) => file.write_all(bytes),
             None => Ok(()),
         }

@@ -67,7 +67,7 @@ fn a_step_that_prints_without_end_does_not_fill_the_memory() {
     let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     let kilobytes: u64 = most.trim().trim_end_matches(" kB").parse().unwrap();
     println!("at most {kilobytes} kB");
-    assert!(kilobytes < 300 << 10, "{kilobytes} kB");
+    assert!(kilobytes < 120 << 10, "{kilobytes} kB");
     let ended = run.end();
     assert_failed(&place, &ended, &["exit status 7"]);
     let log = fs::read_dir(place.reports().join(&place.runs()[0]).join("logs/taiga-manual")).unwrap();
