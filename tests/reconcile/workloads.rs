@@ -222,6 +222,20 @@ async fn a_failing_job_waits_longer_each_time_and_gives_up_at_its_limit() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_job_whose_container_is_restarted_in_place_gives_up_at_its_limit() {
+    for (limit, seconds) in [(0, 0), (2, 10)] {
+        let cluster = Cluster::start();
+        cluster.runtime.ends("backup", &[1]);
+        let start = Instant::now();
+        let mut job = job("backup", json!({"backoffLimit": limit}));
+        job["spec"]["template"]["spec"]["restartPolicy"] = json!("OnFailure");
+        cluster.create(&JOB, "backup", job);
+        cluster.until("failed", |cluster| has_condition(&cluster.get(&JOB, "backup").unwrap(), "Failed")).await;
+        assert_eq!(start.elapsed().as_secs(), seconds, "backoffLimit {limit}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_job_that_succeeds_at_the_second_try_is_complete() {
     let cluster = Cluster::start();
     cluster.runtime.ends("backup", &[1, 0]);

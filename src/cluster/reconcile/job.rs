@@ -135,7 +135,8 @@ impl Run<'_> {
 
     fn end(&self) -> Option<End> {
         let limit = self.spec("backoffLimit").unwrap_or(6);
-        if self.failed + self.restarts() > limit {
+        // Restarts in place count up to the limit, failed pods beyond it: so Kubernetes has it.
+        if self.failed > limit || self.restarts() >= limit.max(1) {
             let message = "Job has reached the specified backoff limit".to_owned();
             return Some(End { condition: "Failed", reason: "BackoffLimitExceeded", message });
         }
