@@ -41,8 +41,9 @@ fn eventful() -> Outcome {
     ]);
     failed.steps[1].source.line = 44;
     failed.steps[1].text = TextLabel::Corrected;
-    failed.steps[1].hidden_failures =
-        vec!["scenarios/taiga/runbook.md:44: ended with 0, but psql printed ERROR:  role \"reports\" exists".to_owned()];
+    failed.steps[1].hidden_failures = vec![
+        "scenarios/taiga/runbook.md:44: ended with 0, but psql printed ERROR:  role \"reports\" exists".to_owned(),
+    ];
     if let Some(step) = failed.steps.iter_mut().find(|step| matches!(step.result, StepResult::Failed { .. })) {
         step.result = StepResult::Failed { reason: "error: timed out waiting".to_owned(), exit: Some(1) };
         step.output_tail =

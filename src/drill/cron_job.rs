@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::drill::ran::Ran;
 use crate::drill::record::Record;
 use crate::drill::stage::Stage;
-use crate::kubernetes::{self, KubernetesError, wait_for};
+use crate::kubernetes::{self, Kubernetes, KubernetesError, wait_for};
 use crate::outcome::StepResult;
 use crate::plan::PlannedStep;
 use crate::scenario::ObjectName;
@@ -51,19 +51,62 @@ async fn start_and_wait(
     };
     kubernetes.create(&job_of(&cron_job, name)).await?;
     let what = format!("job {}/{name} ended", object.namespace);
+    let mut logs = JobLogs::default();
     let result = wait_for(&what, DEADLINE, async || {
+        logs.look(kubernetes, &object.namespace, name).await?;
         let job = kubernetes.get(kubernetes::JOB, &object.namespace, name).await?;
-        Ok(job.as_ref().and_then(end_of).ok_or_else(|| "still running".to_owned()))
+        Ok(job.as_ref().and_then(end_of).ok_or_else(|| logs.progress()))
     })
     .await?;
-    let mut log = String::new();
-    for pod in kubernetes.list(kubernetes::POD, &object.namespace).await? {
-        if pod["metadata"]["labels"]["job-name"] == *name {
+    logs.look(kubernetes, &object.namespace, name).await?;
+    Ok(Some((result, logs.text)))
+}
+
+/// What the containers of a job printed until they ended. Read while the job runs, because a job that gives up deletes the
+/// pod that it restarted.
+#[derive(Default)]
+struct JobLogs {
+    /// How many containers have ended; more than one where they were restarted.
+    ended: i64,
+    text: String,
+}
+
+impl JobLogs {
+    async fn look(&mut self, kubernetes: &Kubernetes, namespace: &str, job: &str) -> Result<(), KubernetesError> {
+        let mut pods = kubernetes.list(kubernetes::POD, namespace).await?;
+        pods.retain(|pod| pod["metadata"]["labels"]["job-name"] == *job);
+        let ended = pods.iter().map(ends).sum::<i64>();
+        if ended <= self.ended {
+            return Ok(());
+        }
+        let mut text = String::new();
+        for pod in pods.iter().filter(|pod| ends(pod) > 0) {
             let pod = pod["metadata"]["name"].as_str().unwrap_or_default();
-            log.push_str(&kubernetes.log(&object.namespace, pod).await?);
+            text.push_str(&kubernetes.log(namespace, pod).await?);
+        }
+        *self = Self { ended, text };
+        Ok(())
+    }
+
+    fn progress(&self) -> String {
+        match self.ended {
+            0 => "still running".to_owned(),
+            times => format!("its container has ended {times} times without success"),
         }
     }
-    Ok(Some((result, log)))
+}
+
+/// How often containers of this pod have ended.
+fn ends(pod: &Value) -> i64 {
+    let statuses = pod["status"]["containerStatuses"].as_array().into_iter().flatten();
+    statuses
+        .map(|status| {
+            let restarts = status["restartCount"].as_i64().unwrap_or_default();
+            let terminated = |state: &str| status[state]["terminated"].is_object();
+            let runs = status["state"]["running"].is_object();
+            restarts + i64::from(terminated("state") || (terminated("lastState") && !runs))
+        })
+        .sum()
 }
 
 fn job_of(cron_job: &Value, name: &str) -> Value {
@@ -90,4 +133,25 @@ fn end_of(job: &Value) -> Option<StepResult> {
             StepResult::Failed { reason, exit: None }
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_end_of_a_container_counts_once() {
+        let ended = json!({"terminated": {"exitCode": 1}});
+        let states = [
+            (json!({"waiting": {"reason": "ContainerCreating"}}), json!({}), 0, 0),
+            (json!({"running": {}}), json!({}), 0, 0),
+            (json!({"waiting": {"reason": "CrashLoopBackOff"}}), ended.clone(), 0, 1),
+            (json!({"running": {}}), ended.clone(), 1, 1),
+            (ended.clone(), ended, 1, 2),
+        ];
+        for (state, last, restarts, expected) in states {
+            let status = json!({"state": state, "lastState": last, "restartCount": restarts});
+            assert_eq!(ends(&json!({"status": {"containerStatuses": [status]}})), expected, "{status}");
+        }
+    }
 }

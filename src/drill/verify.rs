@@ -131,10 +131,11 @@ async fn ledger_prefix(assignment: &Assignment<'_>, stage: &mut Stage, evidence:
     let Some(target) = seed::ledger_target(assignment, &stage.values).await? else {
         return Err(Halt::unverified("the scenario keeps no ledger", "name one in the scenario"));
     };
-    let survived = match ask(&mut stage.prober, Request::ReadLedger { target }).await.map_err(Unanswered::of_a_recovery)? {
-        Reply::Ledger { rows, first, last, gaps, last_at_micros: _ } => Survived { rows, first, last, gaps },
-        other => return Err(Unanswered::unexpected(&other).into()),
-    };
+    let survived =
+        match ask(&mut stage.prober, Request::ReadLedger { target }).await.map_err(Unanswered::of_a_recovery)? {
+            Reply::Ledger { rows, first, last, gaps, last_at_micros: _ } => Survived { rows, first, last, gaps },
+            other => return Err(Unanswered::unexpected(&other).into()),
+        };
     if evidence.acknowledged.is_empty() {
         return Err(Halt::unverified("no row of the ledger was ever acknowledged", "look at the seed phase"));
     }

@@ -56,7 +56,9 @@ impl<W: AsyncWrite + Unpin, R: AsyncRead + Unpin> Prober<W, R> {
     pub async fn ask(&mut self, request: &Request) -> Result<Reply, ClientError> {
         send(&mut self.writer, request).await?;
         match self.replies.next().await? {
-            Reply::Error { doing, reason, refused } => Err(ClientError::Refused { doing, reason, by_the_system: refused }),
+            Reply::Error { doing, reason, refused } => {
+                Err(ClientError::Refused { doing, reason, by_the_system: refused })
+            }
             reply => Ok(reply),
         }
     }

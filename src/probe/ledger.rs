@@ -97,8 +97,7 @@ pub(super) async fn write<W: AsyncWrite + Unpin>(
     requests: &mut Requests,
     replies: &mut Replies<W>,
 ) -> io::Result<()> {
-    let failed =
-        |error: Error| Reply::error(format!("keep the ledger in {}", target.place()), &error);
+    let failed = |error: Error| Reply::error(format!("keep the ledger in {}", target.place()), &error);
     let mut writer = match Writer::open(target).await {
         Ok(writer) => writer,
         Err(error) => return replies.send(&failed(error)).await,

@@ -277,6 +277,22 @@ fn a_backup_that_broke_off_in_the_middle_is_found_in_what_comes_back() {
     assert!(differences.contains("table public."), "{differences}");
 }
 
+/// Its job deletes the pod that it gave up on, and the log with it.
+#[test]
+fn a_scheduled_backup_that_always_fails_says_what_it_printed() {
+    let playground = Playground::new();
+    playground.replace(BACKUP, "set -euo pipefail\n", "set -euo pipefail\necho 'no bucket today' >&2\nexit 9\n");
+    playground.replace(
+        BACKUP_MANIFEST,
+        "    spec:\n      template:\n        spec:\n          restartPolicy: OnFailure",
+        "    spec:\n      backoffLimit: 1\n      template:\n        spec:\n          restartPolicy: OnFailure",
+    );
+    let run = playground.run(&["--drill", "scheduled"]);
+    run.assert_verdict(Verdict::Failed, &["Job has reached the specified backoff limit"]);
+    let step = &run.drill("scheduled").steps[0];
+    assert!(step.output_tail.as_deref().unwrap_or_default().contains("no bucket today"), "{step:#?}");
+}
+
 #[test]
 fn a_secret_that_no_longer_fits_its_database_is_refused_by_name() {
     let playground = Playground::new();
