@@ -6,6 +6,7 @@
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -204,8 +205,28 @@ pub fn runs(reports: &Path) -> Result<Vec<Run>, JournalError> {
 /// # Errors
 /// When a journal cannot be read or reports cannot be written.
 pub fn recover(reports: &Path) -> Result<Vec<Outcome>, JournalError> {
+    remove_unbegun(reports);
     let dirs = run_dirs(reports)?;
     dirs.iter().map(|dir| recover_run(dir)).filter_map(Result::transpose).collect()
+}
+
+/// Removes what a run left that was killed before its first entry: a directory with nothing but a lock. A young one may be
+/// a run that begins. One that cannot be removed does no harm, and is looked at again the next time.
+fn remove_unbegun(reports: &Path) {
+    const YOUNG: Duration = Duration::from_secs(60);
+    for entry in std::fs::read_dir(reports).into_iter().flatten().flatten() {
+        let dir = entry.path();
+        let only_a_lock = || {
+            std::fs::read_dir(&dir).is_ok_and(|names| {
+                let names: Vec<_> = names.flatten().map(|name| name.file_name()).collect();
+                names == [LOCK_FILE]
+            })
+        };
+        let age = entry.metadata().and_then(|metadata| metadata.modified()).ok().and_then(|at| at.elapsed().ok());
+        if age.is_some_and(|age| age >= YOUNG) && only_a_lock() && matches!(try_lock(&dir), Ok(Some(_))) {
+            let _ = std::fs::remove_file(dir.join(LOCK_FILE)).and_then(|()| std::fs::remove_dir(&dir));
+        }
+    }
 }
 
 fn recover_run(dir: &Path) -> Result<Option<Outcome>, JournalError> {
@@ -317,4 +338,34 @@ fn write_entry(dir: &Path, entry: &Entry) -> Result<(), JournalError> {
     let bytes = serde_json::to_vec_pretty(entry)
         .map_err(|source| JournalError::Write { source: ReportError::Json { name: JOURNAL_FILE, source } })?;
     report::write_beside_and_rename(&path, &bytes).map_err(|source| JournalError::Write { source })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    #[test]
+    fn a_run_that_was_killed_before_its_first_entry_leaves_no_directory() {
+        let reports = tempfile::tempdir().expect("a directory");
+        let hour_ago = SystemTime::now() - Duration::from_secs(3600);
+        let make = |name: &str, at: SystemTime| {
+            let dir = reports.path().join(name);
+            std::fs::create_dir(&dir).expect("made");
+            let lock = File::create(dir.join(LOCK_FILE)).expect("made");
+            File::open(&dir).expect("open").set_modified(at).expect("its time");
+            (dir, lock)
+        };
+        let (dead, _) = make("dead", hour_ago);
+        let (begins, _) = make("begins", SystemTime::now());
+        let (held, lock) = make("held", hour_ago);
+        lock.lock().expect("held");
+        let (others, _) = make("others", hour_ago);
+        std::fs::write(others.join("notes"), "x").expect("written");
+        File::open(&others).expect("open").set_modified(hour_ago).expect("its time");
+        assert_eq!(recover(reports.path()).expect("recovered"), []);
+        assert!(!dead.exists());
+        assert!(begins.exists() && held.exists() && others.exists());
+    }
 }
