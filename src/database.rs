@@ -16,7 +16,7 @@ pub enum Error {
     Postgres { doing: String, source: tokio_postgres::Error },
     #[error("read the rows of {table}")]
     Copy { table: String, source: CopyError },
-    #[error("PostgreSQL {version} is older than 12, the first that this fingerprint can read")]
+    #[error("PostgreSQL {version} is older than 11, the first that this fingerprint can read")]
     TooOld { version: String },
     #[error("`{host}` is no TCP address: a local socket may trust anyone, so a login over it proves nothing")]
     Socket { host: String },

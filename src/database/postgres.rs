@@ -22,6 +22,17 @@ pub struct Session {
     driver: JoinHandle<()>,
 }
 
+impl Session {
+    /// The server's version, as `server_version_num`. Errors before 11: neither seed nor fingerprint speaks to those.
+    pub async fn version(&self) -> Result<i32, Error> {
+        const OLDEST: i32 = 110_000;
+        let row = self.query_one("SELECT current_setting('server_version_num')::int4, version()", &[]).await;
+        let row = row.map_err(Error::postgres("ask for the server's version"))?;
+        let version = row.get(0);
+        if version < OLDEST { Err(Error::TooOld { version: row.get(1) }) } else { Ok(version) }
+    }
+}
+
 impl Deref for Session {
     type Target = Client;
     fn deref(&self) -> &Client {

@@ -4,7 +4,7 @@
 //! anew, appear in neither. Sessions run with an empty `search_path`, so that the server spells every name out.
 
 /// Put before every query: own schemas, relations in them, and what belongs to extensions (which bring it themselves).
-pub(super) const PRELUDE: &str = "
+const PRELUDE: &str = "
 WITH member AS MATERIALIZED (SELECT classid, objid FROM pg_depend WHERE deptype = 'e'),
 ns AS (
     SELECT oid, nspname, quote_ident(nspname) AS name, nspowner, nspacl FROM pg_namespace
@@ -244,6 +244,23 @@ WHERE relkind = 'r' OR (relkind = 'm' AND relispopulated) GROUP BY rel.oid, relk
 
 pub(super) const LARGE_OBJECTS: &str =
     "SELECT oid, pg_get_userbyid(lomowner) FROM pg_largeobject_metadata ORDER BY oid";
+
+/// What older servers lack or spell otherwise: the first version (`server_version_num`) that needs no change, the text, and
+/// what stands in its place before it. Before 12, `*` leaves the oid out.
+const OLDER: &[(i32, &str, &str)] = &[
+    (120_000, "AS MATERIALIZED", "AS"),
+    (120_000, "SELECT c.*", "SELECT c.oid, c.*"),
+    (120_000, "SELECT p.*", "SELECT p.oid, p.*"),
+    (120_000, "SELECT t.*", "SELECT t.oid, t.*"),
+    (120_000, "CASE attgenerated WHEN '' THEN 'default ' ELSE 'generated ' END", "'default '"),
+    (130_000, "pubtruncate, pubviaroot,", "pubtruncate,"),
+];
+
+/// A query of this file as a server of that version understands it, together with what goes before it.
+pub(super) fn query(version: i32, sql: &str) -> String {
+    let older = OLDER.iter().filter(|(first, ..)| version < *first);
+    older.fold(format!("{PRELUDE}{sql}"), |sql, (_, text, instead)| sql.replace(text, instead))
+}
 
 /// An expression as it looks after a dump and restore. `status IN ('a', 'b')` on a `varchar` column is first shown as a
 /// cast of an array and, once restored from that text, as an array of casts: both lose their casts and parentheses here.

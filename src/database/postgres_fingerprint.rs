@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 
 use futures::{TryStreamExt, pin_mut};
-use tokio_postgres::{Client, Row};
+use tokio_postgres::Row;
 
 use super::Error;
 use super::postgres::{self, Session};
-use super::postgres_catalog::{DEFINITIONS, GRANTS, LARGE_OBJECTS, PASSWORDS, PRELUDE, SEQUENCES, TABLES, settled};
+use super::postgres_catalog::{self, DEFINITIONS, GRANTS, LARGE_OBJECTS, PASSWORDS, SEQUENCES, TABLES, settled};
 use super::postgres_server_hash::{HASHES_ROWS, ServerHash};
 use super::postgres_types::Types;
 use crate::fingerprint::rows::TableDigest;
@@ -54,39 +54,41 @@ pub async fn fingerprint(target: &PostgresTarget, except: &[String]) -> Result<F
 /// The same, with more or less of the server's help.
 pub async fn fingerprint_with(target: &PostgresTarget, except: &[String], help: &Help) -> Result<Fingerprint, Error> {
     let session = postgres::connect(target).await?;
-    let version = supported(&session).await?;
+    let version = session.version().await?;
     session.batch_execute(SETTINGS).await.map_err(Error::postgres("open a snapshot"))?;
     let mut fingerprint = Fingerprint::default();
-    definitions(&session, &mut fingerprint).await?;
-    grants(&session, &mut fingerprint).await?;
-    sequences(&session, except, &mut fingerprint).await?;
+    let catalog = Catalog { session: &session, version };
+    definitions(&catalog, &mut fingerprint).await?;
+    grants(&catalog, &mut fingerprint).await?;
+    sequences(&catalog, except, &mut fingerprint).await?;
     large_objects(&session, &mut fingerprint).await?;
     let helper = if version >= HASHES_ROWS { Some(ServerHash::new(&session).await?) } else { None };
-    tables(&session, except, help, helper.as_ref(), &mut fingerprint).await?;
+    tables(&catalog, except, help, helper.as_ref(), &mut fingerprint).await?;
     Ok(fingerprint)
-}
-
-/// The server's version, as `server_version_num`.
-async fn supported(session: &Session) -> Result<i32, Error> {
-    let row = session.query_one("SELECT current_setting('server_version_num')::int4, version()", &[]).await;
-    let row = row.map_err(Error::postgres("ask for the server's version"))?;
-    let version = row.get(0);
-    if version < 120_000 { Err(Error::TooOld { version: row.get(1) }) } else { Ok(version) }
 }
 
 fn is_live(table: &str, except: &[String]) -> bool {
     LIVE_TABLES.contains(&table) || except.iter().any(|name| name == table)
 }
 
-async fn query(client: &Client, what: &str, sql: &str) -> Result<Vec<Row>, Error> {
-    let sql = format!("{PRELUDE}{sql}");
-    client.query(&sql, &[]).await.map_err(Error::postgres(format!("read the {what}")))
+/// A server's catalog, asked in the words of its version.
+struct Catalog<'s> {
+    session: &'s Session,
+    version: i32,
 }
 
-async fn definitions(session: &Session, fingerprint: &mut Fingerprint) -> Result<(), Error> {
-    for (what, sql) in DEFINITIONS {
-        put_texts(query(session, what, sql).await?, fingerprint);
+impl Catalog<'_> {
+    async fn query(&self, what: &str, sql: &str) -> Result<Vec<Row>, Error> {
+        let sql = postgres_catalog::query(self.version, sql);
+        self.session.query(&sql, &[]).await.map_err(Error::postgres(format!("read the {what}")))
     }
+}
+
+async fn definitions(catalog: &Catalog<'_>, fingerprint: &mut Fingerprint) -> Result<(), Error> {
+    for (what, sql) in DEFINITIONS {
+        put_texts(catalog.query(what, sql).await?, fingerprint);
+    }
+    let session = catalog.session;
     let superuser = "SELECT rolsuper FROM pg_roles WHERE rolname = current_user";
     if session.query_one(superuser, &[]).await.map_err(Error::postgres("ask who we are"))?.get(0) {
         let passwords = session.query(PASSWORDS, &[]).await;
@@ -103,8 +105,8 @@ fn put_texts(rows: Vec<Row>, fingerprint: &mut Fingerprint) {
     }
 }
 
-async fn grants(session: &Session, fingerprint: &mut Fingerprint) -> Result<(), Error> {
-    for row in query(session, "grants", GRANTS).await? {
+async fn grants(catalog: &Catalog<'_>, fingerprint: &mut Fingerprint) -> Result<(), Error> {
+    for row in catalog.query("grants", GRANTS).await? {
         let count: i64 = row.get(1);
         let privileges: Option<String> = row.get(2);
         let item = Item::of_text(count.unsigned_abs(), &privileges.unwrap_or_default());
@@ -113,8 +115,8 @@ async fn grants(session: &Session, fingerprint: &mut Fingerprint) -> Result<(), 
     Ok(())
 }
 
-async fn sequences(session: &Session, except: &[String], fingerprint: &mut Fingerprint) -> Result<(), Error> {
-    for row in query(session, "sequences", SEQUENCES).await? {
+async fn sequences(catalog: &Catalog<'_>, except: &[String], fingerprint: &mut Fingerprint) -> Result<(), Error> {
+    for row in catalog.query("sequences", SEQUENCES).await? {
         let (item, name, parameters): (String, String, String) = (row.get(0), row.get(1), row.get(2));
         let of_live_table = |table: &str| parameters.contains(&format!("owned by {table}."));
         let live =
@@ -122,7 +124,7 @@ async fn sequences(session: &Session, except: &[String], fingerprint: &mut Finge
         let text = if live {
             parameters
         } else {
-            let position = session.query_one(&format!("SELECT last_value, is_called FROM {name}"), &[]).await;
+            let position = catalog.session.query_one(&format!("SELECT last_value, is_called FROM {name}"), &[]).await;
             let position = position.map_err(Error::postgres(format!("read {item}")))?;
             let (last, called): (i64, bool) = (position.get(0), position.get(1));
             format!("last_value {last}{}, {parameters}", if called { "" } else { " (not given out yet)" })
@@ -160,14 +162,15 @@ async fn large_objects(session: &Session, fingerprint: &mut Fingerprint) -> Resu
 }
 
 async fn tables(
-    session: &Session,
+    catalog: &Catalog<'_>,
     except: &[String],
     help: &Help,
     helper: Option<&ServerHash<'_>>,
     fingerprint: &mut Fingerprint,
 ) -> Result<(), Error> {
+    let session = catalog.session;
     let types = Types::read(session).await?;
-    for row in query(session, "tables", TABLES).await? {
+    for row in catalog.query("tables", TABLES).await? {
         let table = Table::from_row(&row, &types);
         if is_live(&table.name, except) {
             continue;

@@ -46,21 +46,37 @@ const TEXTS: [&str; 10] = [
 pub async fn seed(target: &PostgresTarget, second_role: &str, bytes: u64, rng: u64) -> Result<(), Error> {
     let session = postgres::connect(target).await?;
     let mut rng = ChaCha8Rng::seed_from_u64(rng);
-    let with_role = |sql: &str| sql.replace("%ROLE%", &quote_name(second_role));
+    let version = session.version().await?;
+    let schema = |sql: &str| for_version(version, sql).replace("%ROLE%", &quote_name(second_role));
     run(&session, "open a transaction", "SET client_min_messages = warning; BEGIN").await?;
     make_role(&session, second_role).await?;
-    run(&session, "make tables", &with_role(SCHEMA)).await?;
+    run(&session, "make tables", &schema(SCHEMA)).await?;
     accounts(&session, &mut rng).await?;
-    shapes(&session, &mut rng).await?;
+    shapes(&session, version, &mut rng).await?;
     events(&session, &mut rng).await?;
     bulk(&session, bytes, &mut rng).await?;
     for (oid, length) in LARGE_OBJECTS {
         large_object(&session, oid, length, &mut rng).await?;
     }
-    run(&session, "make what rests on rows", &with_role(SCHEMA_AFTER_ROWS)).await?;
+    run(&session, "make what rests on rows", &schema(SCHEMA_AFTER_ROWS)).await?;
     run(&session, "commit", "COMMIT").await?;
     // So that the first statements after a seed are no slower than later ones; outside of a transaction by its nature.
     run(&session, "collect statistics", "ANALYZE").await
+}
+
+/// What older servers lack: the first version that has it, the text, and what stands in its place before it.
+const OLDER: &[(i32, &str, &str)] = &[
+    (120_000, "GENERATED ALWAYS AS (length(name)) STORED", ""),
+    (140_000, "periods datemultirange", "periods daterange[]"),
+    (140_000, PERIODS, "ARRAY[daterange('2020-01-01', '2020-02-01'), daterange('2021-01-01', NULL)]"),
+];
+
+/// Two ranges in one value.
+const PERIODS: &str = "datemultirange(daterange('2020-01-01', '2020-02-01'), daterange('2021-01-01', NULL))";
+
+fn for_version(version: i32, sql: &str) -> String {
+    let older = OLDER.iter().filter(|(first, ..)| version < *first);
+    older.fold(sql.to_owned(), |sql, (_, text, instead)| sql.replace(text, instead))
 }
 
 async fn run(session: &Session, doing: &str, sql: &str) -> Result<(), Error> {
@@ -113,7 +129,7 @@ async fn accounts(session: &Session, rng: &mut ChaCha8Rng) -> Result<(), Error> 
     run(session, "fill order items", &orders).await
 }
 
-async fn shapes(session: &Session, rng: &mut ChaCha8Rng) -> Result<(), Error> {
+async fn shapes(session: &Session, version: i32, rng: &mut ChaCha8Rng) -> Result<(), Error> {
     for row in 0..60 {
         let uuid = uuid_text(rng);
         let bytes = random_hex(rng, row * 7);
@@ -126,7 +142,7 @@ async fn shapes(session: &Session, rng: &mut ChaCha8Rng) -> Result<(), Error> {
                  periods, money_range, moods, mood, where_, matrix, ids, refers_to, document, small_text, words)
              VALUES ('{uuid}', decode('{bytes}', 'hex'), '{numeric}', {small}::float4 / 7, '{float}', {}, {}::date,
                  '{low} months {small} seconds', B'{:08b}', '10.{}.0.1/8', '2001:db8::{:x}/64',
-                 tstzrange({}, NULL), datemultirange(daterange('2020-01-01', '2020-02-01'), daterange('2021-01-01', NULL)),
+                 tstzrange({}, NULL), {PERIODS},
                  '[{low},{})', '{{sad,\"very happy\"}}', 'very happy', ROW(1.5, {}, 'ok'), '{{{{1,2}},{{3,{low}}}}}', ARRAY['{uuid}']::uuid[],
                  'public.accounts', '<a>{row}</a>', '{}', to_tsvector('simple', 'one two three{row}'))",
             timestamp(rng),
@@ -139,7 +155,7 @@ async fn shapes(session: &Session, rng: &mut ChaCha8Rng) -> Result<(), Error> {
             quote_text(pick(&TEXTS, rng)),
             ["x", "", "é", "  y "].choose(rng).unwrap_or(&""),
         );
-        run(session, "fill shapes", &sql).await?;
+        run(session, "fill shapes", &for_version(version, &sql)).await?;
     }
     // Rows without a key, two of them alike: only counting duplicates tells one from two.
     let twins = "INSERT INTO public.no_key VALUES ('once', 1), ('twice', 2), ('twice', 2), (NULL, NULL), ('', 0)";
@@ -218,7 +234,9 @@ fn pick<'a>(choices: &[&'a str], rng: &mut ChaCha8Rng) -> &'a str {
 /// A moment between 1970 and 2033 with microseconds, never the time of the seed.
 fn timestamp(rng: &mut ChaCha8Rng) -> String {
     let micros = rng.random_range(0..2_000_000_000_000_000u64);
-    format!("('1970-01-01 00:00:00+00'::timestamptz + interval '{micros} microseconds')")
+    // Apart, because older servers take no more than 32 bits of either.
+    let (seconds, micros) = (micros / 1_000_000, micros % 1_000_000);
+    format!("('1970-01-01 00:00:00+00'::timestamptz + interval '{seconds} seconds {micros} microseconds')")
 }
 
 fn random_hex(rng: &mut ChaCha8Rng, length: usize) -> String {

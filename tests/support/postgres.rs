@@ -14,6 +14,7 @@ use redrill::redact::Secret;
 
 pub const SUPERUSER: &str = "taiga";
 pub const PASSWORD: &str = "s3cret of the tests";
+/// Of the clients, and of the server unless `REDRILL_TEST_POSTGRES` names the `bin` of another version.
 const BIN: &str = "/usr/lib/postgresql/15/bin";
 const START_DEADLINE: Duration = Duration::from_secs(60);
 
@@ -178,7 +179,8 @@ impl Account {
     }
 
     fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(PathBuf::from(BIN).join(program));
+        let bin = std::env::var_os("REDRILL_TEST_POSTGRES").map_or_else(|| PathBuf::from(BIN), PathBuf::from);
+        let mut command = Command::new(bin.join(program));
         if let Self::Postgres { user, group } = self {
             command.uid(*user).gid(*group);
         }
