@@ -7,8 +7,8 @@ use crate::plan::{AsWritten, Plan};
 use crate::problem::{Problem, Problems};
 use crate::runbook::Runbook;
 use crate::scenario::Scenario;
-use crate::system::System;
 use crate::system::image::{Binding, Images, LocalImage};
+use crate::system::{System, Systems};
 
 mod coverage;
 mod name;
@@ -18,7 +18,7 @@ mod text;
 #[derive(Debug, Clone)]
 pub struct Checked {
     pub runbook: Runbook,
-    pub system: System,
+    pub systems: Systems,
     /// What stands for each image of the manifests on the local environment.
     pub images: BTreeMap<String, LocalImage>,
     /// Its notes are those of the runbook and of the system.
@@ -32,18 +32,20 @@ impl Checked {
         let runbook = problems.keep(read_runbook(scenario));
         let plan = runbook.as_ref().map(|runbook| Plan::build(scenario, runbook, as_written));
         let plan = plan.and_then(|plan| problems.keep(plan));
-        let system = problems.keep(System::read(&scenario.system.manifests));
-        let images = system.as_ref().and_then(|system| {
-            problems.extend(system.dangling());
-            problems.extend(name::problems(scenario, system));
-            problems.extend(refusals(system));
-            problems.keep(images(scenario, system))
+        let systems = problems.keep(read_systems(scenario));
+        let images = systems.as_ref().and_then(|systems| {
+            for (_, system) in systems.iter() {
+                problems.extend(system.dangling());
+                problems.extend(refusals(system));
+            }
+            problems.extend(name::problems(scenario, systems));
+            problems.keep(images(scenario, systems))
         });
-        let checked = runbook.zip(plan).zip(system.zip(images)).map(|((runbook, mut plan), (system, images))| {
-            let (uncovered, waived) = coverage::notes(scenario, &runbook, &system);
+        let checked = runbook.zip(plan).zip(systems.zip(images)).map(|((runbook, mut plan), (systems, images))| {
+            let (uncovered, waived) = coverage::notes(scenario, &runbook, &systems);
             plan.uncovered.extend(uncovered);
             plan.waived.extend(waived);
-            Self { runbook, system, images, plan }
+            Self { runbook, systems, images, plan }
         });
         problems.or(checked)
     }
@@ -54,12 +56,21 @@ fn read_runbook(scenario: &Scenario) -> Result<Runbook, Problems> {
     Runbook::read(&scenario.runbook).map_err(unread)
 }
 
-fn images(scenario: &Scenario, system: &System) -> Result<BTreeMap<String, LocalImage>, Problems> {
+fn read_systems(scenario: &Scenario) -> Result<Systems, Problems> {
+    let mut problems = Problems::default();
+    let systems = scenario.system.clusters.iter().filter_map(|cluster| {
+        problems.keep(System::read(&cluster.manifests)).map(|system| (cluster.name.clone(), system))
+    });
+    let systems = systems.collect();
+    problems.or(Some(Systems::new(systems)))
+}
+
+fn images(scenario: &Scenario, systems: &Systems) -> Result<BTreeMap<String, LocalImage>, Problems> {
     let bindings = scenario.images.iter().map(|(reference, image)| {
         let binding = Binding { folder: image.folder.clone(), label: image.program, source: image.source.clone() };
         (reference.clone(), binding)
     });
-    Images::new(bindings.collect()).resolve(&system.images())
+    Images::new(bindings.collect()).resolve(&systems.images())
 }
 
 /// What the manifests ask for and the cluster does not have.

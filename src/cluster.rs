@@ -35,11 +35,13 @@ mod validate;
 /// What a cluster is made from.
 pub struct ClusterConfig {
     pub name: String,
+    /// What it holds; other clusters of the drill may look names up in it.
+    pub store: Arc<Store>,
     pub runtime: Arc<dyn PodRuntime>,
     /// By the reference that manifests use.
     pub images: BTreeMap<String, Image>,
-    /// Outside host names, and the Service (namespace, name) of this cluster that stands for each.
-    pub outside: BTreeMap<String, (String, String)>,
+    /// Outside host names, and what each stands for.
+    pub outside: BTreeMap<String, Outside>,
     /// Where the API is served; one on loopback for the harness.
     pub listeners: Vec<TcpListener>,
     /// Generated names follow from it.
@@ -55,7 +57,7 @@ pub struct Cluster {
 impl Cluster {
     /// Must be called in a tokio runtime.
     pub fn start(config: ClusterConfig) -> Result<Self, ServeError> {
-        let store = Arc::new(Store::default());
+        let store = config.store;
         let server = Server::start(ServerConfig {
             store: store.clone(),
             containers: Containers { cluster: config.name.clone(), runtime: config.runtime.clone() },
@@ -63,16 +65,12 @@ impl Cluster {
             names: vec!["kubernetes".to_owned(), "kubernetes.default".to_owned(), "kubernetes.default.svc".to_owned()],
             addresses: Vec::new(),
         })?;
-        let outside = config
-            .outside
-            .into_iter()
-            .map(|(host, (namespace, service))| (host, Outside::Service { store: store.clone(), namespace, service }));
         let reconciler = Reconciler::start(Config {
             cluster: config.name,
             store: store.clone(),
             runtime: config.runtime,
             images: Arc::new(Known(config.images)),
-            outside: outside.collect(),
+            outside: config.outside,
             fire_schedules: false,
             root_ca: None,
             seed: config.seed,

@@ -16,7 +16,7 @@ use crate::outcome::{CheckKind, CheckResult, DrillOutcome, Phase};
 use crate::plan::DrillPlan;
 use crate::probe::Request;
 use crate::scenario::{Checkpoint, EnvironmentName, Scenario, SeedSize, Writers};
-use crate::system::System;
+use crate::system::Systems;
 
 mod credential;
 mod cron_job;
@@ -32,6 +32,7 @@ mod provision;
 mod ran;
 pub mod record;
 mod seed;
+mod site;
 pub mod stage;
 pub mod station;
 mod unanswered;
@@ -43,7 +44,7 @@ pub use logs::Logs;
 /// Everything a drill is told before it starts.
 pub struct Assignment<'a> {
     pub scenario: &'a Scenario,
-    pub system: &'a System,
+    pub systems: &'a Systems,
     pub plan: &'a DrillPlan,
     pub environment: EnvironmentName,
     pub size: SeedSize,
@@ -199,7 +200,7 @@ async fn loss(
     credentials: &mut Credentials<'_>,
 ) -> Result<(), Halt> {
     seed::stop_ledger(stage, evidence).await?;
-    crate::loss::strike(&stage.kubernetes, &assignment.scenario.loss, assignment.system).await?;
+    crate::loss::strike(&stage.clusters, &assignment.scenario.loss, assignment.systems).await?;
     loss_proof::run(assignment, stage, record, evidence).await?;
     check_credentials(Checkpoint::Lost, stage, record, credentials).await;
     stage.lost_at = Some(Instant::now());
@@ -217,7 +218,7 @@ async fn restore(
     const FIRST_WRITE: Duration = Duration::from_secs(120);
     procedure::run(stage, record, &assignment.plan.restore).await?;
     evidence.measured.human = procedure::human_time(record, Phase::Restore);
-    if let Some(target) = seed::ledger_target(assignment, &stage.values).await? {
+    if let Some(target) = seed::restored_ledger(assignment, &stage.values).await? {
         let started = Instant::now();
         let deadline_millis = FIRST_WRITE.as_millis().try_into().unwrap_or(u64::MAX);
         let written = stage::ask(&mut stage.prober, Request::FirstWrite { target, deadline_millis }).await;

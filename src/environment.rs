@@ -37,6 +37,27 @@ impl EnvironmentError {
     }
 }
 
+/// The clusters of a drill, as their administrator.
+#[derive(Clone)]
+pub struct Clusters {
+    home: Kubernetes,
+    /// Of a system of several.
+    named: std::collections::BTreeMap<String, Kubernetes>,
+}
+
+impl Clusters {
+    /// Where the drill's own pods are: the system's cluster, or one beside them where it has several, since any of those may
+    /// be lost.
+    pub fn home(&self) -> &Kubernetes {
+        &self.home
+    }
+
+    /// The system's cluster of that name; `None` is the only one. Names are checked before an environment starts.
+    pub fn of(&self, cluster: Option<&str>) -> &Kubernetes {
+        cluster.and_then(|name| self.named.get(name)).unwrap_or(&self.home)
+    }
+}
+
 /// A running environment.
 pub enum Environment {
     Local(Box<local::Local>),
@@ -49,10 +70,9 @@ impl Environment {
         }
     }
 
-    /// The cluster that the drill is on, as its administrator.
-    pub fn kubernetes(&self) -> &Kubernetes {
+    pub fn clusters(&self) -> &Clusters {
         match self {
-            Self::Local(local) => &local.kubernetes,
+            Self::Local(local) => &local.clusters,
         }
     }
 

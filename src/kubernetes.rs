@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use futures::future::{BoxFuture, FutureExt};
+use futures::future::{BoxFuture, Fuse, FusedFuture, FutureExt, Shared};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 use kube::api::{Api, AttachParams, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
@@ -60,20 +60,23 @@ impl Exec {
     /// stdin and stdout, for a program that is talked to until one side hangs up: the connection lives as long as the
     /// reader, and the exit status is not looked at.
     pub fn into_streams(self) -> (ByteWriter, ByteReader) {
-        let stdin = self.stdin.unwrap_or_else(|| Box::new(tokio::io::sink()));
-        (stdin, Box::new(HeldReader { reader: self.stdout, _held: self.held }))
+        self.split().1
     }
 
     /// The same, and the exit status beside them.
-    pub fn split(mut self) -> (BoxFuture<'static, Option<i32>>, (ByteWriter, ByteReader)) {
-        let exit = std::mem::replace(&mut self.exit, futures::future::ready(None).boxed());
-        (exit, self.into_streams())
+    pub fn split(self) -> (BoxFuture<'static, Option<i32>>, (ByteWriter, ByteReader)) {
+        let exit = self.exit.shared();
+        let stdin = self.stdin.unwrap_or_else(|| Box::new(tokio::io::sink()));
+        let reader = HeldReader { reader: self.stdout, exit: exit.clone().fuse(), _held: self.held };
+        (exit.boxed(), (stdin, Box::new(reader)))
     }
 }
 
-/// A reader that keeps the connection it reads from.
+/// A reader that keeps the connection it reads from, and ends when that does: the client ends the output only where it was
+/// told a status that somebody waits for, and not where the connection broke.
 struct HeldReader {
     reader: ByteReader,
+    exit: Fuse<Shared<BoxFuture<'static, Option<i32>>>>,
     _held: kube::api::AttachedProcess,
 }
 
@@ -83,7 +86,12 @@ impl tokio::io::AsyncRead for HeldReader {
         context: &mut std::task::Context<'_>,
         buffer: &mut tokio::io::ReadBuf<'_>,
     ) -> std::task::Poll<std::io::Result<()>> {
-        std::pin::Pin::new(&mut self.reader).poll_read(context, buffer)
+        let over = self.exit.is_terminated() || self.exit.poll_unpin(context).is_ready();
+        // After the status nothing more is written, so what is not there now never comes.
+        match std::pin::Pin::new(&mut self.reader).poll_read(context, buffer) {
+            std::task::Poll::Pending if over => std::task::Poll::Ready(Ok(())),
+            poll => poll,
+        }
     }
 }
 

@@ -5,9 +5,10 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::cluster::kind::CLAIM;
+use crate::environment::Clusters;
 use crate::kubernetes::{self, Kubernetes, KubernetesError, wait_for};
 use crate::scenario::{Loss, ObjectName};
-use crate::system::System;
+use crate::system::Systems;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -15,14 +16,16 @@ const DEADLINE: Duration = Duration::from_secs(60);
 ///
 /// Returns once the new claims are there; what runs on them follows in its own time. Errs when the cluster does not
 /// do as it is told.
-pub async fn strike(kubernetes: &Kubernetes, loss: &Loss, system: &System) -> Result<(), KubernetesError> {
+pub async fn strike(clusters: &Clusters, loss: &Loss, systems: &Systems) -> Result<(), KubernetesError> {
     let mut gone = Vec::new();
     for claim in &loss.claims {
+        let kubernetes = clusters.of(claim.cluster.as_deref());
         let uid = uid_of(kubernetes, claim).await?;
         kubernetes.delete(kubernetes::CLAIM, &claim.namespace, &claim.name).await?;
         gone.push((claim, uid));
     }
     for (claim, uid) in &gone {
+        let kubernetes = clusters.of(claim.cluster.as_deref());
         for pod in kubernetes.list(kubernetes::POD, &claim.namespace).await? {
             if mounts(&pod, &claim.name) {
                 kubernetes.kill_pod(&claim.namespace, pod["metadata"]["name"].as_str().unwrap_or_default()).await?;
@@ -31,8 +34,9 @@ pub async fn strike(kubernetes: &Kubernetes, loss: &Loss, system: &System) -> Re
         wait_gone(kubernetes, claim, uid.as_deref()).await?;
     }
     for claim in &loss.claims {
-        if let Some(manifest) = system.object(&CLAIM, &claim.namespace, &claim.name) {
-            kubernetes.create(&manifest.value).await?;
+        let system = systems.of(claim.cluster.as_deref());
+        if let Some(manifest) = system.and_then(|system| system.object(&CLAIM, &claim.namespace, &claim.name)) {
+            clusters.of(claim.cluster.as_deref()).create(&manifest.value).await?;
         }
     }
     Ok(())
@@ -44,7 +48,7 @@ async fn uid_of(kubernetes: &Kubernetes, claim: &ObjectName) -> Result<Option<St
 }
 
 async fn wait_gone(kubernetes: &Kubernetes, claim: &ObjectName, uid: Option<&str>) -> Result<(), KubernetesError> {
-    let what = format!("claim {}/{} gone", claim.namespace, claim.name);
+    let what = format!("claim {claim} gone");
     wait_for(&what, DEADLINE, async || {
         Ok(match uid_of(kubernetes, claim).await? {
             Some(now) if Some(now.as_str()) == uid => Err("still there".to_owned()),

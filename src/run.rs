@@ -1,5 +1,6 @@
 //! `redrill run`: selected drills, one after the other, into one outcome.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -21,7 +22,7 @@ use crate::journal::{Journal, JournalError};
 use crate::outcome::{DrillOutcome, Outcome};
 use crate::plan::AsWritten;
 use crate::redact::Redactor;
-use crate::scenario::EnvironmentName;
+use crate::scenario::{Database, EnvironmentName, Scenario};
 
 /// Runs what was asked for and returns the run's exit code. Everything found out is in the reports by then.
 ///
@@ -67,7 +68,7 @@ pub async fn run(
         let events = events.for_drill(DrillId(index));
         let assignment = Assignment {
             scenario: &scenario.scenario,
-            system: &scenario.checked.system,
+            systems: &scenario.checked.systems,
             plan,
             environment,
             size: arguments.size.unwrap_or(scenario.scenario.seed.size),
@@ -117,6 +118,7 @@ async fn start_local(
     let kubectl = tools.get("kubectl").map(|tool| tool.path.clone());
     let config = LocalConfig {
         name: format!("{}-{}-{}", assignment.nonce, record.outcome.scenario, record.outcome.variant),
+        program: None,
         images: scenario
             .checked
             .images
@@ -129,11 +131,23 @@ async fn start_local(
             .iter()
             .map(|(name, store)| (store.host.clone(), drill::station::store_service(name)))
             .collect(),
+        clusters: scenario.checked.systems.names().map(str::to_owned).collect(),
+        services: services(&scenario.scenario),
         kubectl,
-        namespace: "default".to_owned(),
+        namespace: scenario.scenario.system.namespace.clone(),
         seed: assignment.rng,
     };
     Ok(Environment::Local(Box::new(Local::start(config).await?)))
+}
+
+/// The databases of a system of several clusters: the name that the prober uses, and the Service it stands for.
+fn services(scenario: &Scenario) -> BTreeMap<String, (String, String, String)> {
+    let of_cluster = |database: &Database| {
+        let (service, namespace) = database.host.split_once('.')?;
+        let service = (database.cluster.clone()?, namespace.to_owned(), service.to_owned());
+        Some((database.address(), service))
+    };
+    scenario.databases.values().filter_map(of_cluster).collect()
 }
 
 /// Looks for what the drills need, and gets it when asked to. `Some` is what keeps any drill from running.

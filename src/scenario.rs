@@ -5,6 +5,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+mod cluster;
+mod data;
 mod discover;
 mod file;
 mod procedure;
@@ -13,6 +15,7 @@ mod reader;
 mod value;
 pub mod yaml;
 
+pub use data::{Database, DatabaseKind, FileTree, Repository, SecondRole, Seed, SeedSize};
 pub use discover::Scenarios;
 pub use promise::{BackupDuration, DrillAcceptance, EnvironmentName, Objective, Schedule};
 pub use value::parse_size;
@@ -57,10 +60,20 @@ pub struct Scenario {
 /// What is drilled.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SystemSource {
-    /// Folders or files of Kubernetes YAML, as the team has them.
-    pub manifests: Vec<PathBuf>,
+    /// In the file's order; the operator's kubectl points to the first.
+    pub clusters: Vec<ClusterSource>,
+    /// Of the operator's contexts: where kubectl looks when a command names none.
     pub namespace: String,
     pub source: SourceRef,
+}
+
+/// One cluster of the system.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClusterSource {
+    /// As contexts and object names have it; `None` where it is the only one.
+    pub name: Option<String>,
+    /// Folders or files of Kubernetes YAML, as the team has them.
+    pub manifests: Vec<PathBuf>,
 }
 
 /// What stands for an image reference of the manifests.
@@ -72,9 +85,10 @@ pub struct ImageBinding {
     pub source: SourceRef,
 }
 
-/// `namespace/name`.
+/// `namespace/name`, of a system of several clusters `cluster/namespace/name`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectName {
+    pub cluster: Option<String>,
     pub namespace: String,
     pub name: String,
 }
@@ -112,83 +126,6 @@ pub struct Store {
     pub access_key: ValueFrom,
     pub secret_key: ValueFrom,
     pub source: SourceRef,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DatabaseKind {
-    Postgres,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct Database {
-    pub kind: DatabaseKind,
-    /// As the system's pods name it: `postgresql-service.taiga`.
-    pub host: String,
-    pub port: u16,
-    pub database: ValueFrom,
-    pub user: ValueFrom,
-    pub password: ValueFrom,
-    /// Tables (`schema.name`) that applications write all the time: no fingerprint can hold their rows.
-    pub live_tables: Vec<String>,
-    /// A role beside the owner, made by the seed, with grants of its own.
-    pub second_role: Option<SecondRole>,
-    pub source: SourceRef,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct SecondRole {
-    pub name: String,
-    pub password: ValueFrom,
-}
-
-/// A tree of files in a claim.
-#[derive(Debug, Clone, PartialEq)]
-pub struct FileTree {
-    pub claim: ObjectName,
-    /// Below the claim's root.
-    pub path: String,
-    pub owner: u32,
-    pub group: u32,
-    pub source: SourceRef,
-}
-
-/// A restic repository.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Repository {
-    /// Name of a store, whose keys open it.
-    pub store: String,
-    /// restic's own notation, to which `/path` is appended.
-    pub base: ValueFrom,
-    pub path: String,
-    pub source: SourceRef,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SeedSize {
-    Small,
-    Medium,
-    Large,
-    Bytes(u64),
-}
-
-impl SeedSize {
-    /// Rough total of what is seeded.
-    pub fn bytes(self) -> u64 {
-        match self {
-            Self::Small => 4 << 20,
-            Self::Medium => 64 << 20,
-            Self::Large => 1 << 30,
-            Self::Bytes(bytes) => bytes,
-        }
-    }
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct Seed {
-    /// Names of `databases` and `files`.
-    pub databases: Vec<String>,
-    pub files: Vec<String>,
-    pub size: SeedSize,
 }
 
 /// What the disaster takes, and what survives it by declaration.
@@ -386,6 +323,12 @@ pub enum Change {
 }
 
 impl Scenario {
+    /// Where the content of a database is after a restore: in the database itself, unless the scenario names another.
+    pub fn restored(&self, name: &str) -> Option<&Database> {
+        let database = self.databases.get(name)?;
+        database.restored_in.as_ref().map_or(Some(database), |other| self.databases.get(other))
+    }
+
     /// The acceptances that hold for a drill.
     pub fn accepted_for(&self, drill: &str) -> impl Iterator<Item = &Acceptance> {
         let holds = move |accept: &&DrillAcceptance| {

@@ -9,11 +9,14 @@ use crate::outcome::SourceRef;
 use crate::problem::{Problem, suggestion};
 use crate::redact::Secret;
 
+mod clusters;
 pub mod image;
 pub mod manifest;
 mod pod_template;
 mod reference;
 mod yaml;
+
+pub use clusters::Systems;
 
 /// One object of the manifests, as `kubectl apply` would send it.
 #[derive(Clone)]

@@ -303,6 +303,57 @@ fn keys_claims_and_images_that_nothing_has_are_found_in_both_files() {
     );
 }
 
+/// The shop on two clusters, `old` and `new`, of the same manifests.
+fn two_clusters() -> Shop {
+    let shop = Shop::new()
+        .with("scenario.yaml", "manifests: [system]", "clusters: { old: [system], new: [system] }")
+        .with("scenario.yaml", "    host: db.shop", "    cluster: old\n    host: db.shop")
+        .with("scenario.yaml", "claims: [shop/data]", "claims: [old/shop/data]");
+    let text = std::fs::read_to_string(shop.folder().join("scenario.yaml")).unwrap();
+    shop.write("scenario.yaml", &text.replace("secret: shop/db", "secret: old/shop/db"));
+    shop
+}
+
+#[test]
+fn a_system_may_be_on_two_clusters() {
+    let checked = two_clusters().check().unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(checked.systems.names().collect::<Vec<_>>(), ["old", "new"]);
+    assert_eq!(checked.plan.uncovered, []);
+}
+
+#[test]
+fn of_several_clusters_each_name_says_in_which_it_is() {
+    let shop = two_clusters().with("scenario.yaml", "    cluster: old\n    host: db.shop", "    host: db").with(
+        "scenario.yaml",
+        "claims: [old/shop/data]",
+        "claims: [shop/data, odl/shop/data, old/shop/date]",
+    );
+    assert_eq!(
+        shop.problems(),
+        [
+            "scenario.yaml:10: `cluster` is missing here",
+            "scenario.yaml:11: `db` names no Service of a cluster: write service.namespace",
+        ]
+    );
+    let shop = two_clusters().with(
+        "scenario.yaml",
+        "claims: [old/shop/data]",
+        "claims: [old/shop/data, shop/data, odl/shop/data, old/shop/date]",
+    );
+    assert_eq!(
+        shop.problems(),
+        [
+            "scenario.yaml:19: `odl/shop/data`: no cluster `odl` (did you mean `old`?)",
+            "scenario.yaml:19: `shop/data` may be in old or new: write cluster/namespace/name",
+            "scenario.yaml:19: no PersistentVolumeClaim `shop/date` is in the manifests (did you mean `shop/data`?)",
+        ]
+    );
+    let shop = Shop::new().with("scenario.yaml", "claims: [shop/data]", "claims: [main/shop/data]");
+    assert_eq!(shop.problems(), ["scenario.yaml:18: `main/shop/data`: there is one cluster, write namespace/name"]);
+    let shop = Shop::new().with("scenario.yaml", "manifests: [system]", "clusters: { old: [system] }");
+    assert!(shop.problems()[0].starts_with("scenario.yaml:4: one cluster needs no name"), "{:?}", shop.problems());
+}
+
 #[test]
 fn an_objective_in_a_strange_unit_is_refused_with_the_units_there_are() {
     let shop = Shop::new().with("scenario.yaml", "promise: 30m", "promise: 2fortnights");

@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 
 use super::name;
-use crate::cluster::kind;
+use crate::cluster::kind::{self, Kind};
 use crate::outcome::Note;
 use crate::runbook::Runbook;
 use crate::scenario::{Binding, Deed, Escrow, ObjectName, Scenario, ValueFrom, Waived};
-use crate::system::{Object, System};
+use crate::system::{Object, System, Systems};
 
 /// Claims, Secrets, databases and buckets that no procedure and no declaration covers, and those that are waived.
-pub fn notes(scenario: &Scenario, runbook: &Runbook, system: &System) -> (Vec<Note>, Vec<Note>) {
+pub fn notes(scenario: &Scenario, runbook: &Runbook, systems: &Systems) -> (Vec<Note>, Vec<Note>) {
     let mut open = Vec::new();
     let typed = typed(scenario, runbook);
     let declared: BTreeSet<&ObjectName> = name::values(scenario)
@@ -20,16 +20,14 @@ pub fn notes(scenario: &Scenario, runbook: &Runbook, system: &System) -> (Vec<No
             ValueFrom::ConfigMap(_) | ValueFrom::Literal(_) | ValueFrom::Generated(_) => None,
         })
         .collect();
-    for secret in system.objects_of(&kind::SECRET) {
-        let name = &name_of(secret);
+    for (secret, name) in &objects_of(systems, &kind::SECRET) {
         let kept = scenario.loss.escrow.iter().any(|escrow| matches!(escrow, Escrow::Secret(kept) if kept == name));
         if !kept && !declared.contains(name) && !typed.contains(&name.name) {
             let why = "no procedure, credential or escrow names it";
             open.push((Waived::Secret(name.clone()), format!("Secret {name}"), &secret.source, why));
         }
     }
-    for claim in system.objects_of(&kind::CLAIM) {
-        let name = &name_of(claim);
+    for (claim, name) in &objects_of(systems, &kind::CLAIM) {
         let is_tree = scenario.files.values().any(|tree| tree.claim == *name);
         if !is_tree && !scenario.loss.claims.contains(name) && !typed.contains(&name.name) {
             let why = "no drill loses it and no file tree or procedure names it";
@@ -79,6 +77,12 @@ fn typed(scenario: &Scenario, runbook: &Runbook) -> BTreeSet<String> {
     steps.chain(deeds).flat_map(words).collect()
 }
 
-fn name_of(object: &Object) -> ObjectName {
-    ObjectName { namespace: object.namespace.clone(), name: object.name.clone() }
+fn objects_of<'s>(systems: &'s Systems, kind: &'static Kind) -> Vec<(&'s Object, ObjectName)> {
+    let named = |(cluster, system): (Option<&'s str>, &'s System)| {
+        system.objects_of(kind).map(move |object| {
+            let (namespace, name) = (object.namespace.clone(), object.name.clone());
+            (object, ObjectName { cluster: cluster.map(str::to_owned), namespace, name })
+        })
+    };
+    systems.iter().flat_map(named).collect()
 }

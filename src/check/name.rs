@@ -4,51 +4,51 @@ use crate::cluster::kind::{self, Kind};
 use crate::outcome::SourceRef;
 use crate::problem::{Problem, suggestion};
 use crate::scenario::{Escrow, KeyRef, ObjectName, Part, Scenario, SlotSource, ValueFrom, Waived};
-use crate::system::System;
+use crate::system::{System, Systems};
 
 /// Every name that nothing has.
-pub fn problems(scenario: &Scenario, system: &System) -> Vec<Problem> {
+pub fn problems(scenario: &Scenario, systems: &Systems) -> Vec<Problem> {
     let mut problems = Vec::new();
     for value in values(scenario) {
         match value {
-            ValueFrom::Secret(key) => problems.extend(lacking_key(system, &kind::SECRET, key)),
-            ValueFrom::ConfigMap(key) => problems.extend(lacking_key(system, &kind::CONFIG_MAP, key)),
+            ValueFrom::Secret(key) => problems.extend(lacking_key(systems, &kind::SECRET, key)),
+            ValueFrom::ConfigMap(key) => problems.extend(lacking_key(systems, &kind::CONFIG_MAP, key)),
             ValueFrom::Literal(_) | ValueFrom::Generated(_) => {}
         }
     }
     let claims = scenario.loss.claims.iter().map(|claim| (claim, &scenario.loss.source));
     let trees = scenario.files.values().map(|tree| (&tree.claim, &tree.source));
     for (claim, source) in claims.chain(trees) {
-        problems.extend(lacking(system, &kind::CLAIM, claim, source));
+        problems.extend(lacking(systems, &kind::CLAIM, claim, source));
     }
     for escrow in &scenario.loss.escrow {
         let source = &scenario.loss.source;
         problems.extend(match escrow {
-            Escrow::Secret(name) => lacking(system, &kind::SECRET, name, source),
-            Escrow::ConfigMap(name) => lacking(system, &kind::CONFIG_MAP, name, source),
+            Escrow::Secret(name) => lacking(systems, &kind::SECRET, name, source),
+            Escrow::ConfigMap(name) => lacking(systems, &kind::CONFIG_MAP, name, source),
             Escrow::Store(_) | Escrow::Manifests => None,
         });
     }
     let parts = scenario.drills.iter().flat_map(|drill| [&drill.backup, &drill.restore, &drill.reconcile]).flatten();
     for part in parts {
         if let Part::CronJob { object, source } = part {
-            problems.extend(lacking(system, &kind::CRON_JOB, object, source));
+            problems.extend(lacking(systems, &kind::CRON_JOB, object, source));
         }
     }
-    problems.extend(idle_waivers(scenario, system));
+    problems.extend(idle_waivers(scenario, systems));
     problems
 }
 
 /// Waivers of what is not there any more.
-fn idle_waivers(scenario: &Scenario, system: &System) -> Vec<Problem> {
+fn idle_waivers(scenario: &Scenario, systems: &Systems) -> Vec<Problem> {
     let declared = |what: &str, name: &str, there: Vec<&str>, source: &SourceRef| match there.contains(&name) {
         true => None,
         false => Some(Problem::new(source, format!("no {what} `{name}` is declared{}", suggestion(name, there)))),
     };
     let idle = scenario.waivers.iter().filter_map(|waiver| match &waiver.what {
         Waived::Step(_) => None,
-        Waived::Secret(name) => lacking(system, &kind::SECRET, name, &waiver.source),
-        Waived::Claim(name) => lacking(system, &kind::CLAIM, name, &waiver.source),
+        Waived::Secret(name) => lacking(systems, &kind::SECRET, name, &waiver.source),
+        Waived::Claim(name) => lacking(systems, &kind::CLAIM, name, &waiver.source),
         Waived::Database(name) => {
             declared("database", name, scenario.databases.keys().map(String::as_str).collect(), &waiver.source)
         }
@@ -60,14 +60,33 @@ fn idle_waivers(scenario: &Scenario, system: &System) -> Vec<Problem> {
     idle.map(|problem| Problem { message: format!("waiver: {}", problem.message), ..problem }).collect()
 }
 
-fn lacking(system: &System, kind: &Kind, name: &ObjectName, source: &SourceRef) -> Option<Problem> {
-    system.lacks(kind, &name.namespace, &name.name, None).map(|message| Problem::new(source, message))
+fn lacking(systems: &Systems, kind: &Kind, name: &ObjectName, source: &SourceRef) -> Option<Problem> {
+    let message = match system_of(systems, name) {
+        Ok(system) => system.lacks(kind, &name.namespace, &name.name, None)?,
+        Err(message) => message,
+    };
+    Some(Problem::new(source, message))
 }
 
-fn lacking_key(system: &System, kind: &Kind, wanted: &KeyRef) -> Option<Problem> {
-    let ObjectName { namespace, name } = &wanted.object;
-    let message = system.lacks(kind, namespace, name, Some(&wanted.key))?;
+fn lacking_key(systems: &Systems, kind: &Kind, wanted: &KeyRef) -> Option<Problem> {
+    let ObjectName { namespace, name, .. } = &wanted.object;
+    let message = match system_of(systems, &wanted.object) {
+        Ok(system) => system.lacks(kind, namespace, name, Some(&wanted.key))?,
+        Err(message) => message,
+    };
     Some(Problem::new(&wanted.source, message))
+}
+
+/// The manifests that a name is looked for in, or why none are.
+fn system_of<'s>(systems: &'s Systems, name: &ObjectName) -> Result<&'s System, String> {
+    systems.of(name.cluster.as_deref()).ok_or_else(|| {
+        let clusters: Vec<&str> = systems.names().collect();
+        match &name.cluster {
+            None => format!("`{name}` may be in {}: write cluster/namespace/name", clusters.join(" or ")),
+            Some(_) if clusters.is_empty() => format!("`{name}`: there is one cluster, write namespace/name"),
+            Some(cluster) => format!("`{name}`: no cluster `{cluster}`{}", suggestion(cluster, clusters)),
+        }
+    })
 }
 
 /// Every value that the scenario takes from somewhere.

@@ -103,7 +103,7 @@ pub async fn postgres(
     values: &Values,
 ) -> Result<PostgresTarget, ValueError> {
     Ok(PostgresTarget {
-        host: database.host.clone(),
+        host: database.address(),
         port: database.port,
         database: values.name(&database.database).await?,
         user: values.name(user).await?,

@@ -19,11 +19,11 @@ const DEADLINE: Duration = Duration::from_secs(3600);
 pub async fn run(stage: &Stage, record: &Record, step: &PlannedStep, object: &ObjectName) -> Ran {
     let name = format!("{}-drill", object.name);
     let mut ran = Ran::unseen(step, StepResult::Succeeded);
-    ran.command = format!("cron job {}/{}, one run", object.namespace, object.name);
+    ran.command = format!("cron job {object}, one run");
     let (result, log) = match start_and_wait(stage, object, &name).await {
         Ok(Some(end)) => end,
         Ok(None) => {
-            let reason = format!("there is no CronJob {}/{}", object.namespace, object.name);
+            let reason = format!("there is no CronJob {object}");
             (StepResult::Failed { reason, exit: None }, String::new())
         }
         Err(error) => {
@@ -45,7 +45,7 @@ async fn start_and_wait(
     object: &ObjectName,
     name: &str,
 ) -> Result<Option<(StepResult, String)>, KubernetesError> {
-    let kubernetes = &stage.kubernetes;
+    let kubernetes = stage.cluster_of(object);
     let Some(cron_job) = kubernetes.get(("batch/v1", "CronJob"), &object.namespace, &object.name).await? else {
         return Ok(None);
     };

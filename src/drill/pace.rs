@@ -6,13 +6,14 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::kubernetes::{self, Kubernetes, KubernetesError, TypeName};
+use crate::drill::site::Site;
+use crate::kubernetes::{self, KubernetesError, TypeName};
 use crate::outcome::Waited;
 
 /// What a step can touch that takes time to follow.
 const WORKLOADS: [TypeName<'static>; 3] = [kubernetes::DEPLOYMENT, kubernetes::STATEFUL_SET, kubernetes::JOB];
 
-/// How workloads were before the first step: uid and generation by `Kind namespace/name`.
+/// How workloads were before the first step: uid and generation by cluster, `Kind namespace/name`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Baseline(BTreeMap<String, (String, i64)>);
 
@@ -28,29 +29,28 @@ pub enum Settled {
 }
 
 impl Baseline {
-    pub async fn take(kubernetes: &Kubernetes, namespaces: &[String]) -> Result<Self, KubernetesError> {
-        let workloads = list(kubernetes, namespaces, &WORKLOADS).await?;
-        Ok(Self(workloads.iter().map(|object| (kubernetes::describe(object), identity(object))).collect()))
+    pub async fn take(sites: &[Site]) -> Result<Self, KubernetesError> {
+        let mut found = BTreeMap::new();
+        for site in sites {
+            let workloads = site.list(&WORKLOADS).await?;
+            found.extend(workloads.iter().map(|object| (site.describe(object), identity(object))));
+        }
+        Ok(Self(found))
     }
 
-    fn touched(&self, object: &Value) -> bool {
-        self.0.get(&kubernetes::describe(object)) != Some(&identity(object))
+    fn touched(&self, name: &str, object: &Value) -> bool {
+        self.0.get(name) != Some(&identity(object))
     }
 }
 
 /// Waits until every workload that differs from `baseline` has what it asks for, and no pod is on its way out.
 ///
 /// Errs only when the cluster cannot be asked; what does not settle by `deadline` is [`Settled::No`].
-pub async fn settle(
-    kubernetes: &Kubernetes,
-    namespaces: &[String],
-    baseline: &Baseline,
-    deadline: Duration,
-) -> Result<Settled, KubernetesError> {
+pub async fn settle(sites: &[Site], baseline: &Baseline, deadline: Duration) -> Result<Settled, KubernetesError> {
     let start = Instant::now();
     let mut waited: BTreeMap<String, Duration> = BTreeMap::new();
     loop {
-        let unsettled = unsettled(kubernetes, namespaces, baseline).await?;
+        let unsettled = unsettled(sites, baseline).await?;
         if unsettled.is_empty() {
             let waited = waited.into_iter().map(|(condition, duration)| Waited { condition, duration }).collect();
             return Ok(Settled::Yes(waited));
@@ -65,40 +65,24 @@ pub async fn settle(
     }
 }
 
-async fn unsettled(
-    kubernetes: &Kubernetes,
-    namespaces: &[String],
-    baseline: &Baseline,
-) -> Result<Vec<String>, KubernetesError> {
-    let workloads = list(kubernetes, namespaces, &WORKLOADS).await?;
-    let mut conditions: Vec<String> =
-        workloads.iter().filter(|object| baseline.touched(object)).filter_map(condition_unmet).collect();
-    for pod in list(kubernetes, namespaces, &[kubernetes::POD]).await? {
-        if pod["metadata"]["deletionTimestamp"].is_string() {
-            conditions.push(format!("pods of {} gone", workload_of(&pod)));
+async fn unsettled(sites: &[Site], baseline: &Baseline) -> Result<Vec<String>, KubernetesError> {
+    let mut conditions: Vec<String> = Vec::new();
+    for site in sites {
+        for object in site.list(&WORKLOADS).await? {
+            let name = site.describe(&object);
+            if baseline.touched(&name, &object) {
+                conditions.extend(condition_unmet(&name, &object));
+            }
+        }
+        for pod in site.list(&[kubernetes::POD]).await? {
+            if pod["metadata"]["deletionTimestamp"].is_string() {
+                conditions.push(format!("pods of {} gone", workload_of(&pod)));
+            }
         }
     }
     conditions.sort();
     conditions.dedup();
     Ok(conditions)
-}
-
-async fn list(
-    kubernetes: &Kubernetes,
-    namespaces: &[String],
-    kinds: &[TypeName<'static>],
-) -> Result<Vec<Value>, KubernetesError> {
-    let mut objects = Vec::new();
-    for namespace in namespaces {
-        for &(api_version, kind) in kinds {
-            for mut object in kubernetes.list((api_version, kind), namespace).await? {
-                // Items of a list do not name their kind.
-                object["kind"] = kind.into();
-                objects.push(object);
-            }
-        }
-    }
-    Ok(objects)
 }
 
 fn identity(object: &Value) -> (String, i64) {
@@ -107,8 +91,7 @@ fn identity(object: &Value) -> (String, i64) {
 }
 
 /// What a workload still lacks, in words that stay the same while it is waited for; `None` where it has settled.
-fn condition_unmet(object: &Value) -> Option<String> {
-    let name = kubernetes::describe(object);
+fn condition_unmet(name: &str, object: &Value) -> Option<String> {
     let status = &object["status"];
     let count = |field: &str| status[field].as_i64().unwrap_or_default();
     if object["kind"] == "Job" {
@@ -145,30 +128,35 @@ mod tests {
             "status": {"observedGeneration": observed, "replicas": ready, "updatedReplicas": ready, "readyReplicas": ready}})
     }
 
+    fn unmet(object: &Value) -> Option<String> {
+        condition_unmet(&kubernetes::describe(object), object)
+    }
+
     #[test]
     fn a_deployment_has_settled_when_the_controller_has_seen_it_and_all_replicas_are_ready() {
-        assert_eq!(condition_unmet(&deployment(2, 1, 2, 1)), None);
-        assert_eq!(condition_unmet(&deployment(2, 0, 2, 0)), None);
-        let unmet = Some("Deployment taiga/web at 1 ready".to_owned());
-        assert_eq!(condition_unmet(&deployment(2, 1, 1, 1)), unmet);
-        assert_eq!(condition_unmet(&deployment(2, 1, 2, 0)), unmet);
+        assert_eq!(unmet(&deployment(2, 1, 2, 1)), None);
+        assert_eq!(unmet(&deployment(2, 0, 2, 0)), None);
+        let wanting = Some("Deployment taiga/web at 1 ready".to_owned());
+        assert_eq!(unmet(&deployment(2, 1, 1, 1)), wanting);
+        assert_eq!(unmet(&deployment(2, 1, 2, 0)), wanting);
     }
 
     #[test]
     fn a_job_has_settled_when_it_ended_either_way() {
         let job =
             |conditions: Value| json!({"kind": "Job", "metadata": {"name": "b"}, "status": {"conditions": conditions}});
-        assert!(condition_unmet(&job(json!([]))).is_some());
-        assert!(condition_unmet(&job(json!([{"type": "Failed", "status": "True"}]))).is_none());
-        assert!(condition_unmet(&job(json!([{"type": "Complete", "status": "False"}]))).is_some());
+        assert!(unmet(&job(json!([]))).is_some());
+        assert!(unmet(&job(json!([{"type": "Failed", "status": "True"}]))).is_none());
+        assert!(unmet(&job(json!([{"type": "Complete", "status": "False"}]))).is_some());
     }
 
     #[test]
     fn only_what_a_step_touched_is_waited_for() {
         let before = deployment(1, 1, 1, 1);
-        let baseline = Baseline(BTreeMap::from([(kubernetes::describe(&before), identity(&before))]));
-        assert!(!baseline.touched(&before));
-        assert!(baseline.touched(&deployment(2, 0, 1, 1)));
+        let baseline = Baseline(BTreeMap::from([("web".to_owned(), identity(&before))]));
+        assert!(!baseline.touched("web", &before));
+        assert!(baseline.touched("web", &deployment(2, 0, 1, 1)));
+        assert!(baseline.touched("other", &before), "it was not there");
     }
 
     #[test]

@@ -20,7 +20,7 @@ const SETTLE: Duration = Duration::from_secs(300);
 pub async fn run(stage: &mut Stage, record: &mut Record, steps: &[PlannedStep]) -> Result<(), Halt> {
     let started = Instant::now();
     let mut operator = Operator::sit_down(stage, record).await?;
-    let baseline = Baseline::take(&stage.kubernetes, &stage.namespaces).await?;
+    let baseline = Baseline::take(&stage.sites).await?;
     for (index, step) in steps.iter().enumerate() {
         let halt = match one(stage, record, &mut operator, &baseline, step).await {
             Ok(()) => continue,
@@ -98,7 +98,7 @@ async fn one(
 async fn settle(stage: &Stage, record: &Record, baseline: &Baseline) -> Result<Vec<Waited>, Halt> {
     let told = |condition: Option<String>| record.events().send(Happening::Waiting { condition });
     told(Some("what earlier steps touched".to_owned()));
-    let settled = pace::settle(&stage.kubernetes, &stage.namespaces, baseline, SETTLE).await;
+    let settled = pace::settle(&stage.sites, baseline, SETTLE).await;
     told(None);
     match settled? {
         Settled::Yes(waited) => Ok(waited),

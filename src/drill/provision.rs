@@ -1,6 +1,5 @@
 //! Provisioning: the drill's own pods, the proof that nothing inside reaches outside, then the system as its team has it.
 
-use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use crate::drill::pace::{self, Baseline, Settled};
@@ -16,7 +15,7 @@ use crate::outcome::{CheckKind, CheckResult, Phase};
 use crate::probe::{Reply, Request};
 use crate::redact::Redactor;
 use crate::scenario::Scenario;
-use crate::system::System;
+use crate::system::Systems;
 
 /// How long the system may take until every workload is ready.
 const READY: Duration = Duration::from_secs(180);
@@ -35,30 +34,25 @@ impl From<crate::drill::value::ValueError> for Halt {
 
 /// Builds the stage. Nothing of the system starts before the isolation is proven.
 pub async fn run(assignment: &Assignment<'_>, environment: &Environment, record: &mut Record) -> Result<Stage, Halt> {
-    let kubernetes = environment.kubernetes().clone();
-    protect(assignment.system, assignment.scenario, &record.redactor, record);
-    let values = Values::new(kubernetes.clone(), record.redactor.clone(), assignment.rng);
+    let clusters = environment.clusters().clone();
+    let kubernetes = clusters.home().clone();
+    protect(assignment.systems, assignment.scenario, &record.redactor, record);
+    let values = Values::new(clusters.clone(), record.redactor.clone(), assignment.rng);
     let mut own = vec![station::namespace(), station::prober()];
     own.extend(station::workstation(&environment.operator_kubeconfig()));
     stage::put_up(&kubernetes, &own).await?;
     let prober = stage::connect_prober(&kubernetes, station::NAMESPACE, station::PROBER).await?;
     let logs = Logs::new(assignment.reports.clone(), &format!("{}-{}", assignment.scenario.name, assignment.plan.name));
     let logs = logs.map_err(EnvironmentError::io("make the folder for logs"))?;
-    let namespaces: BTreeSet<String> = assignment
-        .system
-        .objects()
-        .iter()
-        .map(|object| object.namespace.clone())
-        .filter(|name| !name.is_empty())
-        .collect();
-    let namespaces = namespaces.into_iter().collect();
-    let mut stage = Stage::new(kubernetes, values, prober, namespaces, logs, assignment.system);
+    let mut stage = Stage::new(clusters, values, prober, logs, assignment.systems);
     isolation(environment, &mut stage, record).await?;
-    for object in assignment.system.objects() {
-        stage.kubernetes.create(&object.value).await?;
+    for (cluster, system) in assignment.systems.iter() {
+        for object in system.objects() {
+            stage.clusters.of(cluster).create(&object.value).await?;
+        }
     }
     stores(assignment, environment, &stage, record).await?;
-    let ready = pace::settle(&stage.kubernetes, &stage.namespaces, &Baseline::default(), READY).await?;
+    let ready = pace::settle(&stage.sites, &Baseline::default(), READY).await?;
     match ready {
         Settled::Yes(_) => Ok(stage),
         Settled::No { last, after } => {
@@ -71,9 +65,9 @@ pub async fn run(assignment: &Assignment<'_>, environment: &Environment, record:
 
 /// Tells the redactor every secret of the system before anything can print one. A value that is also a name (a user, a
 /// database, a namespace) is none.
-fn protect(system: &System, scenario: &Scenario, redactor: &Redactor, record: &Record) {
-    let names = seed::public_names(system, scenario);
-    for secret in system.secrets() {
+fn protect(systems: &Systems, scenario: &Scenario, redactor: &Redactor, record: &Record) {
+    let names = seed::public_names(systems, scenario);
+    for secret in systems.secrets() {
         for (key, value) in &secret.values {
             let Some(value) = value else { continue };
             if names.contains(value.expose()) {

@@ -15,7 +15,7 @@ use crate::probe::client::ClientError;
 use crate::probe::ledger::LIVE_TABLES;
 use crate::probe::{PostgresTarget, Reply, Request};
 use crate::scenario::{Database, FileTree, Scenario, ValueFrom};
-use crate::system::System;
+use crate::system::Systems;
 
 /// Between two rows of the ledger: as a busy application commits, without making the disk the bottleneck.
 const LEDGER_PAUSE: Duration = Duration::from_millis(2);
@@ -49,7 +49,8 @@ pub async fn run(assignment: &Assignment<'_>, stage: &mut Stage, evidence: &mut 
     }
     let trees: Vec<_> = scenario.seed.files.iter().filter_map(|name| scenario.files.get_key_value(name)).collect();
     for (name, tree) in trees {
-        let mut probe = FileProber::put_up(&stage.kubernetes, &tree.claim.namespace, &[(name, tree)]).await?;
+        let mut probe =
+            FileProber::put_up(stage.cluster_of(&tree.claim), &tree.claim.namespace, &[(name, tree)]).await?;
         let root = station::tree_root(name, tree);
         let (owner, group, rng) = (tree.owner, tree.group, assignment.rng);
         ask(&mut probe.prober, Request::SeedFiles { root: root.clone(), bytes, rng, owner, group }).await?;
@@ -118,6 +119,18 @@ pub async fn ledger_target(assignment: &Assignment<'_>, values: &Values) -> Resu
     }
 }
 
+/// The ledger where a restore brings it back to.
+pub async fn restored_ledger(
+    assignment: &Assignment<'_>,
+    values: &Values,
+) -> Result<Option<PostgresTarget>, ValueError> {
+    let name = assignment.scenario.ledger.as_ref();
+    match name.and_then(|name| assignment.scenario.restored(name)) {
+        Some(database) => Ok(Some(owner(database, values).await?)),
+        None => Ok(None),
+    }
+}
+
 /// What the database holds. `before`: how it was, for the server to say what has not changed since; an empty one has every
 /// row read.
 pub async fn fingerprint_database(
@@ -142,24 +155,24 @@ pub async fn fingerprint_files(prober: &mut PodProber, root: String) -> Result<F
 
 /// The fingerprint of one tree, through a prober made for it.
 pub async fn tree(stage: &Stage, name: &str, tree: &FileTree) -> Result<Fingerprint, Unanswered> {
-    let mut probe = FileProber::put_up(&stage.kubernetes, &tree.claim.namespace, &[(name, tree)]).await?;
+    let mut probe = FileProber::put_up(stage.cluster_of(&tree.claim), &tree.claim.namespace, &[(name, tree)]).await?;
     let fingerprint = fingerprint_files(&mut probe.prober, station::tree_root(name, tree)).await;
     probe.take_down().await?;
     fingerprint
 }
 
 /// Values of Secrets that are names and no secrets: users, databases, and whatever objects are called.
-pub fn public_names(system: &System, scenario: &Scenario) -> BTreeSet<String> {
+pub fn public_names(systems: &Systems, scenario: &Scenario) -> BTreeSet<String> {
     let mut names: BTreeSet<String> = BTreeSet::new();
-    for object in system.objects() {
+    for object in systems.iter().flat_map(|(_, system)| system.objects()) {
         names.insert(object.name.clone());
         names.insert(object.namespace.clone());
     }
-    let secrets = system.secrets();
     let users = scenario.databases.values().flat_map(|database| [&database.user, &database.database]);
     let principals = scenario.credentials.iter().filter_map(|credential| credential.user.as_ref());
     for from in users.chain(principals) {
         let ValueFrom::Secret(key) = from else { continue };
+        let secrets = systems.of(key.object.cluster.as_deref()).map(|system| system.secrets()).unwrap_or_default();
         let object =
             secrets.iter().find(|secret| secret.name == key.object.name && secret.namespace == key.object.namespace);
         let value = object.and_then(|secret| secret.values.get(&key.key)).and_then(Option::as_ref);

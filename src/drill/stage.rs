@@ -8,56 +8,61 @@ use tokio::io::AsyncReadExt;
 
 use crate::drill::Logs;
 use crate::drill::record::Halt;
+use crate::drill::site::Site;
 use crate::drill::station::{self, NAMESPACE};
 use crate::drill::unanswered::Unanswered;
 use crate::drill::value::Values;
+use crate::environment::Clusters;
 use crate::kubernetes::{self, ExecRequest, Kubernetes, KubernetesError, Terminal, wait_for};
 use crate::probe::client::{Prober, RunningLedger};
 use crate::probe::{Reply, Request};
 use crate::runtime::{ByteReader, ByteWriter};
-use crate::system::System;
+use crate::scenario::ObjectName;
+use crate::system::{Object, Systems};
 
 /// How long a pod of the drill's own may take; they need no data and no network.
 const OWN_POD: Duration = Duration::from_secs(60);
 
 /// What provisioning made, and what the phases hand on.
 pub struct Stage {
+    /// Where the drill's own pods are.
     pub kubernetes: Kubernetes,
+    pub clusters: Clusters,
     pub values: Values,
     pub prober: PodProber,
     pub ledger: Option<Ledger>,
-    /// Of the system.
-    pub namespaces: Vec<String>,
+    pub sites: Vec<Site>,
     pub logs: Logs,
     /// When the loss was proven.
     pub lost_at: Option<Instant>,
-    /// What the manifests ask for, by kind, namespace and name.
-    replicas: BTreeMap<(String, String, String), i64>,
+    /// What the manifests ask for, by cluster and `Kind namespace/name`.
+    replicas: BTreeMap<(Option<String>, String), i64>,
 }
 
 impl Stage {
-    pub fn new(
-        kubernetes: Kubernetes,
-        values: Values,
-        prober: PodProber,
-        namespaces: Vec<String>,
-        logs: Logs,
-        system: &System,
-    ) -> Self {
-        let replicas = system
-            .objects()
+    pub fn new(clusters: Clusters, values: Values, prober: PodProber, logs: Logs, systems: &Systems) -> Self {
+        let of_object = |cluster: Option<&str>, object: &Object| {
+            let wanted = object.value["spec"]["replicas"].as_i64().unwrap_or(1);
+            let name = format!("{} {}/{}", object.kind.kind, object.namespace, object.name);
+            ((cluster.map(str::to_owned), name), wanted)
+        };
+        let replicas = systems
             .iter()
-            .map(|object| {
-                let wanted = object.value["spec"]["replicas"].as_i64().unwrap_or(1);
-                ((object.kind.kind.to_owned(), object.namespace.clone(), object.name.clone()), wanted)
-            })
+            .flat_map(|(cluster, system)| system.objects().iter().map(move |object| of_object(cluster, object)))
             .collect();
-        Self { kubernetes, values, prober, ledger: None, namespaces, logs, lost_at: None, replicas }
+        let sites = Site::all(&clusters, systems);
+        let kubernetes = clusters.home().clone();
+        Self { kubernetes, clusters, values, prober, ledger: None, sites, logs, lost_at: None, replicas }
+    }
+
+    /// The cluster that an object of the scenario is in.
+    pub fn cluster_of(&self, object: &ObjectName) -> &Kubernetes {
+        self.clusters.of(object.cluster.as_deref())
     }
 
     /// How many replicas a workload has when the system is as its manifests say; 0 for one they do not know.
-    pub fn wanted_replicas(&self, kind: &str, namespace: &str, name: &str) -> i64 {
-        let key = (kind.to_owned(), namespace.to_owned(), name.to_owned());
+    pub fn wanted_replicas(&self, site: &Site, workload: &Value) -> i64 {
+        let key = (site.cluster.clone(), kubernetes::describe(workload));
         self.replicas.get(&key).copied().unwrap_or_default()
     }
 
@@ -69,14 +74,10 @@ impl Stage {
     /// The state of every pod of the system that is not ready.
     pub async fn pod_states(&self) -> Result<String, KubernetesError> {
         let mut states = Vec::new();
-        for namespace in &self.namespaces {
-            for pod in self.kubernetes.list(kubernetes::POD, namespace).await? {
+        for site in &self.sites {
+            for pod in site.list(&[kubernetes::POD]).await? {
                 if !is_ready(&pod) {
-                    states.push(format!(
-                        "{}: {}",
-                        pod["metadata"]["name"].as_str().unwrap_or_default(),
-                        pod_state(&pod)
-                    ));
+                    states.push(format!("{}: {}", site.describe(&pod), pod_state(&pod)));
                 }
             }
         }

@@ -9,7 +9,8 @@ use rand::Rng;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
 
-use crate::kubernetes::{self, Kubernetes, KubernetesError};
+use crate::environment::Clusters;
+use crate::kubernetes::{self, KubernetesError};
 use crate::redact::{Redactor, Secret, TooShort};
 use crate::scenario::{KeyRef, ValueFrom};
 
@@ -35,15 +36,15 @@ pub enum ValueError {
 ///
 /// Every secret is known to the redactor before anybody else sees it.
 pub struct Values {
-    kubernetes: Kubernetes,
+    clusters: Clusters,
     redactor: Redactor,
     generated: Mutex<BTreeMap<String, Secret>>,
     rng: u64,
 }
 
 impl Values {
-    pub fn new(kubernetes: Kubernetes, redactor: Redactor, rng: u64) -> Self {
-        Self { kubernetes, redactor, generated: Mutex::default(), rng }
+    pub fn new(clusters: Clusters, redactor: Redactor, rng: u64) -> Self {
+        Self { clusters, redactor, generated: Mutex::default(), rng }
     }
 
     /// A secret as it is kept now.
@@ -83,7 +84,8 @@ impl Values {
     ) -> Result<String, ValueError> {
         let (namespace, name) = (key.object.namespace.clone(), key.object.name.clone());
         let source_line = key.source.to_string();
-        let object = self.kubernetes.get(type_name, &namespace, &name).await?;
+        let kubernetes = self.clusters.of(key.object.cluster.as_deref());
+        let object = kubernetes.get(type_name, &namespace, &name).await?;
         let Some(object) = object else { return Err(ValueError::NoObject { source_line, kind, namespace, name }) };
         match object["data"][&key.key].as_str() {
             Some(value) => Ok(value.to_owned()),

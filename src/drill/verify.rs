@@ -54,8 +54,7 @@ pub fn write(record: &mut Record, name: &str, kind: CheckKind, phase: Phase, sta
 }
 
 async fn database(assignment: &Assignment<'_>, stage: &mut Stage, evidence: &Evidence, name: &str) -> Finding {
-    let (Some(expected), Some(database)) = (evidence.databases.get(name), assignment.scenario.databases.get(name))
-    else {
+    let (Some(expected), Some(database)) = (evidence.databases.get(name), assignment.scenario.restored(name)) else {
         return Err(Halt::unverified("nothing was seeded to compare with", "look at the seed phase"));
     };
     let target = seed::owner(database, &stage.values).await?;
@@ -100,7 +99,7 @@ fn shorten(differences: &[crate::fingerprint::Difference]) -> String {
 }
 
 async fn nonces(assignment: &Assignment<'_>, stage: &mut Stage, evidence: &Evidence) -> Finding {
-    let Some(target) = seed::ledger_target(assignment, &stage.values).await? else {
+    let Some(target) = seed::restored_ledger(assignment, &stage.values).await? else {
         return Err(Halt::unverified("the scenario keeps no ledger", "name one in the scenario"));
     };
     let (Some(before), Some(after)) = (&evidence.nonce_before, &evidence.nonce_after) else {
@@ -128,7 +127,7 @@ async fn nonces(assignment: &Assignment<'_>, stage: &mut Stage, evidence: &Evide
 }
 
 async fn ledger_prefix(assignment: &Assignment<'_>, stage: &mut Stage, evidence: &mut Evidence) -> Finding {
-    let Some(target) = seed::ledger_target(assignment, &stage.values).await? else {
+    let Some(target) = seed::restored_ledger(assignment, &stage.values).await? else {
         return Err(Halt::unverified("the scenario keeps no ledger", "name one in the scenario"));
     };
     let survived =
@@ -164,21 +163,19 @@ fn reaches_the_backup(survived: u64, committed: u64) -> CheckResult {
 async fn serving(stage: &Stage) -> Finding {
     let mut down = Vec::new();
     let mut count = 0;
-    for namespace in &stage.namespaces {
-        for kind in [kubernetes::DEPLOYMENT, kubernetes::STATEFUL_SET] {
-            for workload in stage.kubernetes.list(kind, namespace).await? {
-                count += 1;
-                let name = workload["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-                let wanted = stage.wanted_replicas(kind.1, namespace, &name);
-                let ready = workload["status"]["readyReplicas"].as_i64().unwrap_or_default();
-                if ready != wanted {
-                    down.push(format!("{} {namespace}/{name} has {ready} of {wanted} ready", kind.1));
-                }
+    for site in &stage.sites {
+        let before = down.len();
+        for workload in site.list(&[kubernetes::DEPLOYMENT, kubernetes::STATEFUL_SET]).await? {
+            count += 1;
+            let wanted = stage.wanted_replicas(site, &workload);
+            let ready = workload["status"]["readyReplicas"].as_i64().unwrap_or_default();
+            if ready != wanted {
+                down.push(format!("{} has {ready} of {wanted} ready", site.describe(&workload)));
             }
         }
-        if !down.is_empty() {
-            for pod in stage.kubernetes.list(kubernetes::POD, namespace).await? {
-                down.push(format!("pod {}: {}", pod["metadata"]["name"].as_str().unwrap_or_default(), pod_state(&pod)));
+        if down.len() > before {
+            for pod in site.list(&[kubernetes::POD]).await? {
+                down.push(format!("{}: {}", site.describe(&pod), pod_state(&pod)));
             }
         }
     }

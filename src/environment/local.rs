@@ -6,10 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::join_all;
 use tokio::sync::Mutex;
 
-use super::EnvironmentError;
+use super::{Clusters, EnvironmentError};
 use crate::authority::{Authority, Certificate};
+use crate::cluster::kubelet::Outside;
+use crate::cluster::store::Store;
 use crate::cluster::{Cluster, ClusterConfig};
 use crate::drill::station;
 use crate::environment::run_directory::RunDirectory;
@@ -23,25 +26,35 @@ use crate::sandbox::SandboxConfig;
 const GRACE: Duration = Duration::from_secs(3);
 /// The cluster of a drill that has one, and the context that runbooks find.
 const CLUSTER: &str = "default";
+/// The cluster of the drill's own pods, where the system has several.
+const HOME: &str = "redrill";
+/// Where the first cluster's API answers inside the drill's network; the others follow.
+const API_PORT: u16 = 6443;
 
 /// What a local environment is made from.
 pub struct LocalConfig {
     /// Of the drill; names its directory.
     pub name: String,
+    /// redrill, to be run inside; `None` is the program that asks.
+    pub program: Option<PathBuf>,
     /// By the reference that manifests use.
     pub images: BTreeMap<String, Image>,
     /// Outside host names, and the Services of the drill's own namespace that stand for them.
     pub outside: BTreeMap<String, String>,
+    /// Of a system of several, each a context of the operator's; the first is the current one.
+    pub clusters: Vec<String>,
+    /// Services of those (cluster, namespace, name), under the names that the drill's own pods reach them by.
+    pub services: BTreeMap<String, (String, String, String)>,
     /// Shown to the operator.
     pub kubectl: Option<PathBuf>,
-    /// Of the operator's context.
+    /// Of the operator's contexts.
     pub namespace: String,
     pub seed: u64,
 }
 
 /// A running local environment.
 pub struct Local {
-    pub kubernetes: Kubernetes,
+    pub clusters: Clusters,
     kubeconfig: Secret,
     authority: Authority,
     directory: PathBuf,
@@ -51,7 +64,7 @@ pub struct Local {
 }
 
 struct Running {
-    cluster: Cluster,
+    clusters: Vec<Cluster>,
     runtime: Arc<ProcessRuntime>,
     directory: RunDirectory,
 }
@@ -63,34 +76,23 @@ impl Local {
         let authority = Authority::new(&format!("redrill {}", config.name)).map_err(certificate_error)?;
         let mut sandbox = SandboxConfig::new(directory.path(), &config.name)?;
         sandbox.trusted_ca = Some(authority.certificate());
+        if let Some(program) = &config.program {
+            sandbox.program.clone_from(program);
+        }
         let program = sandbox.program.clone();
         let runtime = Arc::new(ProcessRuntime::start(sandbox).await?);
-        let bridge = SocketAddr::new(runtime.bridge_address(), 6443);
-        let inside = runtime.listen(bridge).await?;
-        let loopback = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-            .map_err(EnvironmentError::io("listen on loopback for the harness's own client"))?;
         let bait = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0))
             .map_err(EnvironmentError::io("listen for the isolation probe"))?;
-        let cluster = Cluster::start(ClusterConfig {
-            name: CLUSTER.to_owned(),
+        let served = Served {
+            images: with_own_images(config.images.clone(), &program, config.kubectl.as_deref()),
+            stores: cluster_names(&config.clusters).into_iter().map(|name| (name, Arc::default())).collect(),
             runtime: runtime.clone(),
-            images: with_own_images(config.images, &program, config.kubectl.as_deref()),
-            outside: config
-                .outside
-                .into_iter()
-                .map(|(host, service)| (host, (station::NAMESPACE.to_owned(), service)))
-                .collect(),
-            listeners: vec![loopback, inside],
-            seed: config.seed,
-        })
-        .map_err(|error| failed("serve the cluster", &error))?;
-        let client = cluster.client().await.map_err(|error| failed("connect to the cluster", &error))?;
-        let kubernetes = Kubernetes::connect(client).await?;
-        let kubeconfig = cluster.kubeconfig(bridge, CLUSTER, &config.namespace);
-        let kubeconfig = kubeconfig.map_err(|error| failed("make the operator's kubeconfig", &error))?;
+            config,
+        };
+        let (running, clusters, kubeconfig) = served.start().await?;
         let path = directory.path().to_owned();
-        let running = Mutex::new(Some(Running { cluster, runtime, directory }));
-        Ok(Self { kubernetes, kubeconfig, authority, directory: path, bait, running })
+        let running = Mutex::new(Some(Running { clusters: running, runtime, directory }));
+        Ok(Self { clusters, kubeconfig, authority, directory: path, bait, running })
     }
 
     pub fn operator_kubeconfig(&self) -> Secret {
@@ -117,15 +119,110 @@ impl Local {
 
     /// Ends the cluster, the sandbox, then the files, and says what is still there.
     pub async fn tear_down(&self) -> Result<Vec<String>, EnvironmentError> {
-        let Some(Running { cluster, runtime, directory }) = self.running.lock().await.take() else {
+        let Some(Running { clusters, runtime, directory }) = self.running.lock().await.take() else {
             return Ok(Vec::new());
         };
-        cluster.stop(GRACE).await;
+        join_all(clusters.iter().map(|cluster| cluster.stop(GRACE))).await;
         let mut left = runtime.shutdown(GRACE).await;
         left.extend(directory.remove().await?);
         left.sort();
         Ok(left)
     }
+}
+
+/// The cluster of the drill's own pods first.
+fn cluster_names(of_system: &[String]) -> Vec<String> {
+    match of_system.is_empty() {
+        true => vec![CLUSTER.to_owned()],
+        false => std::iter::once(HOME.to_owned()).chain(of_system.iter().cloned()).collect(),
+    }
+}
+
+/// What the clusters of a drill are served from.
+struct Served {
+    config: LocalConfig,
+    images: BTreeMap<String, Image>,
+    /// By cluster; all there before the first starts, since each looks names up in others.
+    stores: BTreeMap<String, Arc<Store>>,
+    runtime: Arc<ProcessRuntime>,
+}
+
+impl Served {
+    async fn start(self) -> Result<(Vec<Cluster>, Clusters, Secret), EnvironmentError> {
+        let mut running = Vec::new();
+        let mut clients = Vec::new();
+        let mut kubeconfigs = Vec::new();
+        for (name, port) in cluster_names(&self.config.clusters).iter().zip(API_PORT..) {
+            let bridge = SocketAddr::new(self.runtime.bridge_address(), port);
+            let inside = self.runtime.listen(bridge).await?;
+            let loopback = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+                .map_err(EnvironmentError::io("listen on loopback for the harness's own client"))?;
+            let cluster = Cluster::start(ClusterConfig {
+                name: name.clone(),
+                store: self.store(name),
+                runtime: self.runtime.clone(),
+                images: self.images.clone(),
+                outside: self.outside(name),
+                listeners: vec![loopback, inside],
+                seed: self.config.seed,
+            })
+            .map_err(|error| failed("serve the cluster", &error))?;
+            let client = cluster.client().await.map_err(|error| failed("connect to the cluster", &error))?;
+            clients.push((name.clone(), Kubernetes::connect(client).await?));
+            if name != HOME {
+                let kubeconfig = cluster.kubeconfig(bridge, name, &self.config.namespace);
+                kubeconfigs.push(kubeconfig.map_err(|error| failed("make the operator's kubeconfig", &error))?);
+            }
+            running.push(cluster);
+        }
+        let home = clients[0].1.clone();
+        let clusters = Clusters { home, named: clients.into_iter().collect() };
+        let kubeconfig = merged(&kubeconfigs).map_err(|error| failed("make the operator's kubeconfig", &error))?;
+        Ok((running, clusters, kubeconfig))
+    }
+
+    fn store(&self, cluster: &str) -> Arc<Store> {
+        self.stores.get(cluster).cloned().unwrap_or_default()
+    }
+
+    /// Outside names lead to the stores that stand beside the prober; its own cluster knows the system's Services too.
+    fn outside(&self, cluster: &str) -> BTreeMap<String, Outside> {
+        let names = cluster_names(&self.config.clusters);
+        let home = self.store(&names[0]);
+        let service = |store: &Arc<Store>, namespace: &str, service: &str| Outside::Service {
+            store: store.clone(),
+            namespace: namespace.to_owned(),
+            service: service.to_owned(),
+        };
+        let stores = self.config.outside.iter();
+        let mut outside: BTreeMap<String, Outside> =
+            stores.map(|(host, name)| (host.clone(), service(&home, station::NAMESPACE, name))).collect();
+        if cluster == names[0] {
+            for (host, (cluster, namespace, name)) in &self.config.services {
+                outside.insert(host.clone(), service(&self.store(cluster), namespace, name));
+            }
+        }
+        outside
+    }
+}
+
+/// One kubeconfig with the contexts of all; the first one's is the current one.
+fn merged(kubeconfigs: &[Secret]) -> Result<Secret, serde_yaml_ng::Error> {
+    use serde_yaml_ng::{Value, from_str, to_string};
+    let mut all = Value::Null;
+    for kubeconfig in kubeconfigs {
+        let next: Value = from_str(kubeconfig.expose())?;
+        if all.is_null() {
+            all = next;
+            continue;
+        }
+        for list in ["clusters", "users", "contexts"] {
+            if let (Some(all), Some(next)) = (all[list].as_sequence_mut(), next[list].as_sequence()) {
+                all.extend(next.iter().cloned());
+            }
+        }
+    }
+    to_string(&all).map(Secret::new)
 }
 
 /// The drill's own images: redrill itself, and a workstation with kubectl.

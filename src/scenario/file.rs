@@ -49,6 +49,8 @@ pub(super) struct ScenarioReader<'r> {
     pub(super) files: Vec<String>,
     pub(super) repositories: Vec<String>,
     pub(super) drills: Vec<String>,
+    /// Empty where the system is one cluster.
+    pub(super) clusters: Vec<String>,
 }
 
 impl<'r> ScenarioReader<'r> {
@@ -68,6 +70,7 @@ impl<'r> ScenarioReader<'r> {
             files: names("files"),
             repositories: names("repositories"),
             drills: names("drills"),
+            clusters: super::cluster::names(root),
         }
     }
 
@@ -129,7 +132,7 @@ impl<'r> ScenarioReader<'r> {
     }
 
     /// A file or folder that is there, relative to the scenario's folder.
-    fn path(&self, node: &Node, what: &str) -> Option<PathBuf> {
+    pub(super) fn path(&self, node: &Node, what: &str) -> Option<PathBuf> {
         let text = self.reader.text(node)?;
         let path = self.folder.join(&text);
         if path.exists() {
@@ -137,22 +140,6 @@ impl<'r> ScenarioReader<'r> {
         }
         let message = format!("{what} `{text}` is not there: looked for {}", path.display());
         self.reader.refuse(node.line, message)
-    }
-
-    fn system(&self, node: &Node) -> Option<SystemSource> {
-        let r = self.reader;
-        let mut fields = r.fields(node)?;
-        let manifests = fields.required("manifests", |node| {
-            let found = r.list(node, |node| self.path(node, "manifests"))?;
-            if node.items().is_empty() {
-                r.refuse(node.line, "name at least one folder of manifests")
-            } else {
-                Some(found)
-            }
-        });
-        let namespace = fields.required("namespace", |node| r.text(node));
-        fields.close();
-        Some(SystemSource { manifests: manifests?, namespace: namespace?, source: r.source(node.line) })
     }
 
     fn image(&self, node: &Node) -> Option<ImageBinding> {
@@ -195,16 +182,19 @@ impl<'r> ScenarioReader<'r> {
         let r = self.reader;
         let mut fields = r.fields(node)?;
         let kind = fields.required("kind", |node| r.word(node, &[("postgres", DatabaseKind::Postgres)]));
-        let host = fields.required("host", |node| r.text(node));
+        let cluster = self.cluster_of(&mut fields);
+        let host = fields.required("host", |node| self.host(node));
         let port = fields.required("port", |node| r.number(node));
         let database = fields.required("database", |node| r.value_from(node));
         let user = fields.required("user", |node| r.value_from(node));
         let password = fields.required("password", |node| r.secret_from(node));
         let live_tables = fields.or_default("live-tables", |node| r.list(node, |node| r.text(node)));
         let second_role = fields.optional("second-role", |node| self.second_role(node));
+        let restored_in = fields.optional("restored-in", |node| r.reference(node, "database", &self.databases));
         fields.close();
         Some(Database {
             kind: kind?,
+            cluster: cluster?,
             host: host?,
             port: port?,
             database: database?,
@@ -212,6 +202,7 @@ impl<'r> ScenarioReader<'r> {
             password: password?,
             live_tables: live_tables?,
             second_role: second_role?,
+            restored_in: restored_in?,
             source: r.source(node.line),
         })
     }

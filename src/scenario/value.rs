@@ -7,19 +7,31 @@ use super::yaml::{Node, Value};
 use super::{KeyRef, ObjectName, SeedSize, ValueFrom};
 
 impl ObjectName {
-    /// Reads `namespace/name`.
+    /// Reads `namespace/name` or `cluster/namespace/name`.
     pub fn parse(text: &str) -> Option<Self> {
-        let (namespace, name) = text.split_once('/')?;
+        let parts: Vec<&str> = text.split('/').collect();
+        let (cluster, namespace, name) = match parts[..] {
+            [namespace, name] => (None, namespace, name),
+            [cluster, namespace, name] => (Some(cluster), namespace, name),
+            _ => return None,
+        };
         let valid = |part: &str| {
             let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
             !part.is_empty() && part.chars().all(inner) && !part.starts_with('-') && !part.ends_with('-')
         };
-        (valid(namespace) && valid(name)).then(|| Self { namespace: namespace.to_owned(), name: name.to_owned() })
+        (valid(namespace) && valid(name) && cluster.is_none_or(valid)).then(|| Self {
+            cluster: cluster.map(str::to_owned),
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        })
     }
 }
 
 impl std::fmt::Display for ObjectName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(cluster) = &self.cluster {
+            write!(f, "{cluster}/")?;
+        }
         write!(f, "{}/{}", self.namespace, self.name)
     }
 }
@@ -110,7 +122,12 @@ impl Reader {
     pub fn object_name(&self, node: &Node) -> Option<ObjectName> {
         let text = self.text(node)?;
         let name = ObjectName::parse(&text);
-        name.or_else(|| self.refuse(node.line, format!("`{text}` names no object: write namespace/name")))
+        name.or_else(|| {
+            self.refuse(
+                node.line,
+                format!("`{text}` names no object: write namespace/name, of several clusters cluster/namespace/name"),
+            )
+        })
     }
 
     /// Text as it is, or `{secret|config-map: namespace/name, key: KEY}`, or `{generated: NAME}`.
