@@ -12,6 +12,7 @@ use crate::drill::evidence::Evidence;
 use crate::drill::record::{Halt, Record};
 use crate::drill::stage::Stage;
 use crate::environment::Environment;
+use crate::objective::Measured;
 use crate::outcome::{CheckKind, CheckResult, DrillOutcome, Phase};
 use crate::plan::DrillPlan;
 use crate::probe::Request;
@@ -67,7 +68,7 @@ pub async fn run(
 ) -> DrillOutcome {
     let plan = assignment.plan;
     record.started(plan.backup.len() + plan.restore.len() + plan.reconcile.len());
-    let mut evidence = Evidence::default();
+    let mut measured = Measured::default();
     let started = record.phase_started(Phase::Provision);
     let provisioned = interruptible(interrupt, provision::run(assignment, environment, &mut record)).await;
     let (provisioned, stage) = match provisioned {
@@ -76,13 +77,22 @@ pub async fn run(
     };
     record.phase_finished(Phase::Provision, started, &provisioned);
     let mut reached = Phase::Provision;
-    if let Some(mut stage) = stage {
-        reached = phases(assignment, &mut stage, &mut record, &mut evidence, interrupt).await;
+    if let Some(stage) = stage {
+        let mut course = Course {
+            assignment,
+            environment,
+            stage,
+            record: &mut record,
+            evidence: Evidence::default(),
+            credentials: Credentials::new(assignment.scenario, &assignment.plan.name),
+        };
+        reached = course.run(interrupt).await;
+        measured = course.evidence.measured;
     }
     for phase in PHASES.into_iter().filter(|&phase| phase > reached) {
         record.phase_not_reached(phase);
     }
-    let objectives = crate::objective::outcomes(assignment.scenario, assignment.environment, &evidence.measured);
+    let objectives = crate::objective::outcomes(assignment.scenario, assignment.environment, &measured);
     record.outcome.objectives = objectives;
     tear_down(environment, &mut record).await;
     record.finished()
@@ -105,149 +115,137 @@ pub fn not_run(mut record: Record, halt: Halt) -> DrillOutcome {
 /// Between provisioning and teardown.
 const PHASES: [Phase; 6] = [Phase::Seed, Phase::Backup, Phase::Loss, Phase::Restore, Phase::Reconcile, Phase::Verify];
 
-/// Runs phase after phase until one halts; returns the last one that was begun.
-async fn phases(
-    assignment: &Assignment<'_>,
-    stage: &mut Stage,
-    record: &mut Record,
-    evidence: &mut Evidence,
-    interrupt: &CancellationToken,
-) -> Phase {
-    let mut credentials = Credentials::new(assignment.scenario, &assignment.plan.name);
-    for phase in PHASES {
-        let started = record.phase_started(phase);
-        let work = one(phase, assignment, stage, record, evidence, &mut credentials);
-        let result = interruptible(interrupt, work).await;
-        record.phase_finished(phase, started, &result);
-        if result.is_err() {
-            return phase;
-        }
-    }
-    Phase::Verify
+/// A drill on its way from the first seed to the last check.
+struct Course<'a> {
+    assignment: &'a Assignment<'a>,
+    environment: &'a Environment,
+    stage: Stage,
+    record: &'a mut Record,
+    evidence: Evidence,
+    credentials: Credentials<'a>,
 }
 
-async fn one(
-    phase: Phase,
-    assignment: &Assignment<'_>,
-    stage: &mut Stage,
-    record: &mut Record,
-    evidence: &mut Evidence,
-    credentials: &mut Credentials<'_>,
-) -> Result<(), Halt> {
-    match phase {
-        Phase::Seed => {
-            seed::run(assignment, stage, evidence).await?;
-            stage.ledger = seed::start_ledger(assignment, stage).await?;
-            Ok(())
-        }
-        Phase::Backup => backup(assignment, stage, record, evidence, credentials).await,
-        Phase::Loss => loss(assignment, stage, record, evidence, credentials).await,
-        Phase::Restore => restore(assignment, stage, record, evidence, credentials).await,
-        Phase::Reconcile => {
-            if !assignment.plan.reconcile.is_empty() {
-                procedure::run(stage, record, &assignment.plan.reconcile).await?;
-                check_credentials(Checkpoint::Reconciled, stage, record, credentials).await;
+impl Course<'_> {
+    /// Runs phase after phase until one halts; returns the last one that was begun.
+    async fn run(&mut self, interrupt: &CancellationToken) -> Phase {
+        for phase in PHASES {
+            let started = self.record.phase_started(phase);
+            let result = interruptible(interrupt, self.phase(phase)).await;
+            self.record.phase_finished(phase, started, &result);
+            if result.is_err() {
+                return phase;
             }
-            Ok(())
         }
-        Phase::Verify => {
-            verify::run(assignment, stage, record, evidence).await;
-            Ok(())
+        Phase::Verify
+    }
+
+    async fn phase(&mut self, phase: Phase) -> Result<(), Halt> {
+        match phase {
+            Phase::Seed => self.seed().await,
+            Phase::Backup => self.backup().await,
+            Phase::Loss => self.loss().await,
+            Phase::Restore => self.restore().await,
+            Phase::Reconcile => self.reconcile().await,
+            Phase::Verify => {
+                verify::run(self.assignment, &mut self.stage, self.record, &mut self.evidence).await;
+                Ok(())
+            }
+            Phase::Provision | Phase::Teardown => Ok(()),
         }
-        Phase::Provision | Phase::Teardown => Ok(()),
     }
-}
 
-/// Keeps or stops the writer as the variant has it, backs up, and goes on writing after it, so that there is something
-/// to lose.
-async fn backup(
-    assignment: &Assignment<'_>,
-    stage: &mut Stage,
-    record: &mut Record,
-    evidence: &mut Evidence,
-    credentials: &mut Credentials<'_>,
-) -> Result<(), Halt> {
-    if let Some(ledger) = &mut stage.ledger {
-        seed::more_rows(ledger).await?;
-        evidence.committed_before_backup = ledger.latest().k;
+    async fn seed(&mut self) -> Result<(), Halt> {
+        seed::run(self.assignment, &mut self.stage, &mut self.evidence).await?;
+        self.stage.ledger = seed::start_ledger(self.assignment, &self.stage).await?;
+        Ok(())
     }
-    if assignment.plan.writers == Writers::Quiet {
-        seed::stop_ledger(stage, evidence).await?;
-        evidence.committed_before_backup = evidence.acknowledged.last().map_or(0, |row| row.k);
-    }
-    let started = Instant::now();
-    procedure::run(stage, record, &assignment.plan.backup).await?;
-    evidence.measured.backup = Some(started.elapsed());
-    if let Some(target) = seed::ledger_target(assignment, &stage.values).await? {
-        let nonce = value::word(assignment.rng, &format!("nonce after {}", assignment.nonce));
-        let request = Request::WriteNonce { target, label: "after".to_owned(), value: nonce.clone() };
-        stage::ask(&mut stage.prober, request).await?;
-        evidence.nonce_after = Some(nonce);
-    }
-    match &mut stage.ledger {
-        Some(ledger) => seed::more_rows(ledger).await?,
-        None => stage.ledger = seed::start_ledger(assignment, stage).await?,
-    }
-    check_credentials(Checkpoint::BackedUp, stage, record, credentials).await;
-    Ok(())
-}
 
-async fn loss(
-    assignment: &Assignment<'_>,
-    stage: &mut Stage,
-    record: &mut Record,
-    evidence: &mut Evidence,
-    credentials: &mut Credentials<'_>,
-) -> Result<(), Halt> {
-    seed::stop_ledger(stage, evidence).await?;
-    crate::loss::strike(&stage.clusters, &assignment.scenario.loss, assignment.systems).await?;
-    loss_proof::run(assignment, stage, record, evidence).await?;
-    check_credentials(Checkpoint::Lost, stage, record, credentials).await;
-    stage.lost_at = Some(Instant::now());
-    Ok(())
-}
-
-/// The clock runs from proven loss to the first write that an application's login may make after the last step.
-async fn restore(
-    assignment: &Assignment<'_>,
-    stage: &mut Stage,
-    record: &mut Record,
-    evidence: &mut Evidence,
-    credentials: &mut Credentials<'_>,
-) -> Result<(), Halt> {
-    const FIRST_WRITE: Duration = Duration::from_secs(120);
-    procedure::run(stage, record, &assignment.plan.restore).await?;
-    evidence.measured.human = procedure::human_time(record, Phase::Restore);
-    if let Some(target) = seed::restored_ledger(assignment, &stage.values).await? {
+    /// Keeps or stops the writer as the variant has it, backs up, and goes on writing after it, so that there is something
+    /// to lose.
+    async fn backup(&mut self) -> Result<(), Halt> {
+        let Self { assignment, stage, record, evidence, .. } = self;
+        if let Some(ledger) = &mut stage.ledger {
+            seed::more_rows(ledger).await?;
+            evidence.committed_before_backup = ledger.latest().k;
+        }
+        if assignment.plan.writers == Writers::Quiet {
+            seed::stop_ledger(stage, evidence).await?;
+            evidence.committed_before_backup = evidence.acknowledged.last().map_or(0, |row| row.k);
+        }
         let started = Instant::now();
-        let deadline_millis = FIRST_WRITE.as_millis().try_into().unwrap_or(u64::MAX);
-        let written = stage::ask(&mut stage.prober, Request::FirstWrite { target, deadline_millis }).await;
-        let result = match written {
-            Ok(_) => {
-                evidence.measured.recovery = stage.lost_at.map(|lost| lost.elapsed());
-                evidence.first_write = true;
-                CheckResult::Held
-            }
-            Err(unanswered) => match unanswered.at_a_deadline() {
-                Halt::Failed { reason } => CheckResult::Differs { difference: reason },
-                Halt::Unverified { reason, .. } => CheckResult::NotRun { reason },
-            },
-        };
-        let detail = "as the application's user";
-        record.check("first write after the restore", CheckKind::Other, Phase::Restore, detail, started, result);
+        procedure::run(stage, record, &assignment.plan.backup).await?;
+        evidence.measured.backup = Some(started.elapsed());
+        if let Some(target) = seed::ledger_target(assignment, &stage.values).await? {
+            let nonce = value::word(assignment.rng, &format!("nonce after {}", assignment.nonce));
+            let request = Request::WriteNonce { target, label: "after".to_owned(), value: nonce.clone() };
+            stage::ask(&mut stage.prober, request).await?;
+            evidence.nonce_after = Some(nonce);
+        }
+        match &mut stage.ledger {
+            Some(ledger) => seed::more_rows(ledger).await?,
+            None => stage.ledger = seed::start_ledger(assignment, stage).await?,
+        }
+        self.check_credentials(Checkpoint::BackedUp).await;
+        Ok(())
     }
-    check_credentials(Checkpoint::Restored, stage, record, credentials).await;
-    Ok(())
-}
 
-async fn check_credentials(
-    checkpoint: Checkpoint,
-    stage: &mut Stage,
-    record: &mut Record,
-    credentials: &mut Credentials<'_>,
-) {
-    for outcome in credentials.check(checkpoint, &stage.values, &mut stage.prober).await {
-        record.credential(outcome);
+    async fn loss(&mut self) -> Result<(), Halt> {
+        let Self { assignment, environment, stage, record, evidence, .. } = self;
+        seed::stop_ledger(stage, evidence).await?;
+        stage.values.keep(&assignment.scenario.loss).await?;
+        crate::loss::strike(&stage.clusters, &assignment.scenario.loss, assignment.systems).await?;
+        for cluster in &assignment.scenario.loss.clusters {
+            environment.lose(cluster).await?;
+            stage.sites.retain(|site| site.cluster.as_ref() != Some(cluster));
+        }
+        loss_proof::run(assignment, stage, record, evidence).await?;
+        self.check_credentials(Checkpoint::Lost).await;
+        self.stage.lost_at = Some(Instant::now());
+        Ok(())
+    }
+
+    /// The clock runs from proven loss to the first write that an application's login may make after the last step.
+    async fn restore(&mut self) -> Result<(), Halt> {
+        const FIRST_WRITE: Duration = Duration::from_secs(120);
+        let Self { assignment, stage, record, evidence, .. } = self;
+        procedure::run(stage, record, &assignment.plan.restore).await?;
+        evidence.measured.human = procedure::human_time(record, Phase::Restore);
+        if let Some(target) = seed::restored_ledger(assignment, &stage.values).await? {
+            let started = Instant::now();
+            let deadline_millis = FIRST_WRITE.as_millis().try_into().unwrap_or(u64::MAX);
+            let written = stage::ask(&mut stage.prober, Request::FirstWrite { target, deadline_millis }).await;
+            let result = match written {
+                Ok(_) => {
+                    evidence.measured.recovery = stage.lost_at.map(|lost| lost.elapsed());
+                    evidence.first_write = true;
+                    CheckResult::Held
+                }
+                Err(unanswered) => match unanswered.at_a_deadline() {
+                    Halt::Failed { reason } => CheckResult::Differs { difference: reason },
+                    Halt::Unverified { reason, .. } => CheckResult::NotRun { reason },
+                },
+            };
+            let detail = "as the application's user";
+            record.check("first write after the restore", CheckKind::Other, Phase::Restore, detail, started, result);
+        }
+        self.check_credentials(Checkpoint::Restored).await;
+        Ok(())
+    }
+
+    async fn reconcile(&mut self) -> Result<(), Halt> {
+        let steps = &self.assignment.plan.reconcile;
+        if !steps.is_empty() {
+            procedure::run(&mut self.stage, self.record, steps).await?;
+            self.check_credentials(Checkpoint::Reconciled).await;
+        }
+        Ok(())
+    }
+
+    async fn check_credentials(&mut self, checkpoint: Checkpoint) {
+        let Stage { values, prober, .. } = &mut self.stage;
+        for outcome in self.credentials.check(checkpoint, values, prober).await {
+            self.record.credential(outcome);
+        }
     }
 }
 

@@ -103,6 +103,13 @@ impl Environment {
         }
     }
 
+    /// Ends one cluster of several for good, with all that it holds: its API answers no more, its pods and volumes are gone.
+    pub async fn lose(&self, cluster: &str) -> Result<(), EnvironmentError> {
+        match self {
+            Self::Local(local) => local.lose(cluster).await,
+        }
+    }
+
     /// Ends everything and returns what is still there after it, sorted. Safe to call again.
     pub async fn tear_down(&self) -> Result<Vec<String>, EnvironmentError> {
         match self {

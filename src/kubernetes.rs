@@ -33,6 +33,16 @@ pub enum KubernetesError {
     Deadline { condition: String, deadline: Duration, last: String },
 }
 
+impl KubernetesError {
+    /// Whether a cluster answered, if only to refuse.
+    pub fn is_answer(&self) -> bool {
+        match self {
+            Self::Api { source, .. } => matches!(**source, kube::Error::Api(_)),
+            Self::NotServed { .. } | Self::Unreadable { .. } | Self::Deadline { .. } => true,
+        }
+    }
+}
+
 /// A kind by its apiVersion and name, as manifests write it.
 pub type TypeName<'a> = (&'a str, &'a str);
 

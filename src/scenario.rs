@@ -132,6 +132,8 @@ pub struct Store {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Loss {
     pub claims: Vec<ObjectName>,
+    /// Of a system of several: gone with everything in them.
+    pub clusters: Vec<String>,
     pub escrow: Vec<Escrow>,
     pub source: SourceRef,
 }

@@ -113,6 +113,14 @@ async fn the_operator_goes_between_contexts_and_each_name_leads_to_its_cluster()
         assert_eq!(address(kubernetes, "shop", "web", "store.example").await, store);
     }
     the_output_of_a_pod_that_is_killed_ends(old).await;
+
+    local.lose("old").await.expect("lost");
+    let gone = old.list(kubernetes::NAMESPACE, "").await.expect_err("nobody answers for it");
+    assert!(!gone.is_answer(), "{gone}");
+    let said = operator("kubectl --context old get secret which").await;
+    assert!(said.contains("refused"), "{said}");
+    assert!(operator("kubectl --context new get secret which").await.contains("which"));
+    local.lose("old").await.expect_err("it is lost already");
     assert_eq!(local.tear_down().await.expect("torn down"), Vec::<String>::new());
 }
 

@@ -29,7 +29,9 @@ pub fn notes(scenario: &Scenario, runbook: &Runbook, systems: &Systems) -> (Vec<
     }
     for (claim, name) in &objects_of(systems, &kind::CLAIM) {
         let is_tree = scenario.files.values().any(|tree| tree.claim == *name);
-        if !is_tree && !scenario.loss.claims.contains(name) && !typed.contains(&name.name) {
+        let with_its_cluster = name.cluster.as_ref().is_some_and(|cluster| scenario.loss.clusters.contains(cluster));
+        let is_lost = scenario.loss.claims.contains(name) || with_its_cluster;
+        if !is_tree && !is_lost && !typed.contains(&name.name) {
             let why = "no drill loses it and no file tree or procedure names it";
             open.push((Waived::Claim(name.clone()), format!("claim {name}"), &claim.source, why));
         }

@@ -5,9 +5,14 @@ use std::time::{Duration, Instant};
 use crate::drill::evidence::Evidence;
 use crate::drill::record::{Halt, Record};
 use crate::drill::stage::Stage;
+use crate::drill::unanswered::Unanswered;
 use crate::drill::{Assignment, seed, verify};
 use crate::fingerprint::Fingerprint;
+use crate::kubernetes;
 use crate::outcome::{CheckKind, CheckResult, Phase};
+use crate::probe::PostgresTarget;
+use crate::redact::Secret;
+use crate::scenario::Database;
 
 /// How long the emptied server may take to answer again.
 const ANSWERS: Duration = Duration::from_secs(120);
@@ -20,34 +25,33 @@ pub async fn run(
     evidence: &Evidence,
 ) -> Result<(), Halt> {
     let mut still_there = Vec::new();
+    for cluster in &assignment.scenario.loss.clusters {
+        let started = Instant::now();
+        let result = cluster_is_gone(stage, cluster).await;
+        still_there.extend(matches!(result, CheckResult::Differs { .. }).then(|| format!("cluster {cluster}")));
+        let finding = Ok((result, "nobody answers for it".to_owned()));
+        verify::write(record, &format!("loss of cluster {cluster}"), CheckKind::Loss, Phase::Loss, started, finding);
+    }
     for (name, expected) in &evidence.databases {
         let started = Instant::now();
-        let found = database(assignment, stage, name).await?;
-        let result = gone(expected, &found, "table ");
+        let result = match database(assignment, stage, name).await? {
+            Some(found) => gone(expected, &found, "table "),
+            None => CheckResult::Held,
+        };
         still_there.extend(matches!(result, CheckResult::Differs { .. }).then(|| format!("database {name}")));
-        verify::write(
-            record,
-            &format!("loss of database {name}"),
-            CheckKind::Loss,
-            Phase::Loss,
-            started,
-            Ok((result, expected.summary())),
-        );
+        let finding = Ok((result, expected.summary()));
+        verify::write(record, &format!("loss of database {name}"), CheckKind::Loss, Phase::Loss, started, finding);
     }
     for (name, expected) in &evidence.files {
         let started = Instant::now();
         let Some(tree) = assignment.scenario.files.get(name) else { continue };
-        let found = seed::tree(stage, name, tree).await?;
-        let result = gone(expected, &found, "file ");
+        let result = match is_lost(assignment, tree.claim.cluster.as_ref()) {
+            true => cluster_is_gone(stage, tree.claim.cluster.as_deref().unwrap_or_default()).await,
+            false => gone(expected, &seed::tree(stage, name, tree).await?, "file "),
+        };
         still_there.extend(matches!(result, CheckResult::Differs { .. }).then(|| format!("files {name}")));
-        verify::write(
-            record,
-            &format!("loss of files {name}"),
-            CheckKind::Loss,
-            Phase::Loss,
-            started,
-            Ok((result, expected.summary())),
-        );
+        let finding = Ok((result, expected.summary()));
+        verify::write(record, &format!("loss of files {name}"), CheckKind::Loss, Phase::Loss, started, finding);
     }
     match still_there.is_empty() {
         true => Ok(()),
@@ -55,17 +59,56 @@ pub async fn run(
     }
 }
 
-/// Asks until the emptied server answers; what it holds then.
-async fn database(assignment: &Assignment<'_>, stage: &mut Stage, name: &str) -> Result<Fingerprint, Halt> {
-    let Some(database) = assignment.scenario.databases.get(name) else { return Ok(Fingerprint::default()) };
+fn is_lost(assignment: &Assignment<'_>, cluster: Option<&String>) -> bool {
+    cluster.is_some_and(|cluster| assignment.scenario.loss.clusters.contains(cluster))
+}
+
+async fn cluster_is_gone(stage: &Stage, cluster: &str) -> CheckResult {
+    match stage.clusters.of(Some(cluster)).list(kubernetes::NAMESPACE, "").await {
+        Ok(namespaces) => {
+            CheckResult::Differs { difference: format!("its API answers, with {} namespaces", namespaces.len()) }
+        }
+        Err(error) if error.is_answer() => {
+            CheckResult::Differs { difference: format!("its API answers: {}", crate::error::chain(&error)) }
+        }
+        Err(_) => CheckResult::Held,
+    }
+}
+
+/// Asks until the emptied server answers; what it holds then. `None`: its cluster is gone, and nobody answers in its place.
+async fn database(assignment: &Assignment<'_>, stage: &mut Stage, name: &str) -> Result<Option<Fingerprint>, Halt> {
+    let Some(database) = assignment.scenario.databases.get(name) else { return Ok(None) };
+    let nothing = Fingerprint::default();
+    if is_lost(assignment, database.cluster.as_ref()) {
+        let target = evidence_target(database);
+        let found = seed::fingerprint_database(&mut stage.prober, target, &[], &nothing).await;
+        return match found {
+            Ok(found) => Ok(Some(found)),
+            Err(Unanswered::Unknown { .. }) => Ok(None),
+            // A server that refuses is a server that is there.
+            Err(Unanswered::Refused { reason }) => Err(Halt::failed(format!("the loss did not happen: {reason}"))),
+            Err(Unanswered::NoProber(halt)) => Err(halt),
+        };
+    }
     let until = Instant::now() + ANSWERS;
     loop {
         let target = seed::owner(database, &stage.values).await?;
-        match seed::fingerprint_database(&mut stage.prober, target, &[], &Fingerprint::default()).await {
-            Ok(found) => return Ok(found),
+        match seed::fingerprint_database(&mut stage.prober, target, &[], &nothing).await {
+            Ok(found) => return Ok(Some(found)),
             Err(unanswered) if Instant::now() >= until => return Err(unanswered.into()),
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
+    }
+}
+
+/// Whoever answers there after the loss is one too many, whatever the login: its Secret went with the cluster.
+fn evidence_target(database: &Database) -> PostgresTarget {
+    PostgresTarget {
+        host: database.address(),
+        port: database.port,
+        database: "postgres".to_owned(),
+        user: "postgres".to_owned(),
+        password: Secret::new("lost with its cluster"),
     }
 }
 

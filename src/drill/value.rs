@@ -8,11 +8,12 @@ use base64::engine::general_purpose::STANDARD;
 use rand::Rng;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
+use serde_json::Value;
 
 use crate::environment::Clusters;
 use crate::kubernetes::{self, KubernetesError};
 use crate::redact::{Redactor, Secret, TooShort};
-use crate::scenario::{KeyRef, ValueFrom};
+use crate::scenario::{Escrow, KeyRef, Loss, ObjectName, ValueFrom};
 
 #[derive(Debug, thiserror::Error)]
 pub enum ValueError {
@@ -39,12 +40,34 @@ pub struct Values {
     clusters: Clusters,
     redactor: Redactor,
     generated: Mutex<BTreeMap<String, Secret>>,
+    /// Secrets and ConfigMaps that survive their cluster by declaration, by kind and name, as they were when it was lost.
+    escrow: BTreeMap<(&'static str, ObjectName), Value>,
     rng: u64,
 }
 
 impl Values {
     pub fn new(clusters: Clusters, redactor: Redactor, rng: u64) -> Self {
-        Self { clusters, redactor, generated: Mutex::default(), rng }
+        Self { clusters, redactor, generated: Mutex::default(), escrow: BTreeMap::new(), rng }
+    }
+
+    /// Keeps a copy of what survives the loss of its cluster by declaration: somebody has it in a safe place. Nothing else is
+    /// kept: what a procedure deletes is gone.
+    pub async fn keep(&mut self, loss: &Loss) -> Result<(), ValueError> {
+        for kept in &loss.escrow {
+            let (type_name, kind, name) = match kept {
+                Escrow::Secret(name) => (kubernetes::SECRET, "Secret", name),
+                Escrow::ConfigMap(name) => (kubernetes::CONFIG_MAP, "ConfigMap", name),
+                Escrow::Store(_) | Escrow::Manifests => continue,
+            };
+            if !name.cluster.as_ref().is_some_and(|cluster| loss.clusters.contains(cluster)) {
+                continue;
+            }
+            let kubernetes = self.clusters.of(name.cluster.as_deref());
+            if let Some(object) = kubernetes.get(type_name, &name.namespace, &name.name).await? {
+                self.escrow.insert((kind, name.clone()), object);
+            }
+        }
+        Ok(())
     }
 
     /// A secret as it is kept now.
@@ -85,7 +108,10 @@ impl Values {
         let (namespace, name) = (key.object.namespace.clone(), key.object.name.clone());
         let source_line = key.source.to_string();
         let kubernetes = self.clusters.of(key.object.cluster.as_deref());
-        let object = kubernetes.get(type_name, &namespace, &name).await?;
+        let object = match self.escrow.get(&(kind, key.object.clone())) {
+            Some(kept) => Some(kept.clone()),
+            None => kubernetes.get(type_name, &namespace, &name).await?,
+        };
         let Some(object) = object else { return Err(ValueError::NoObject { source_line, kind, namespace, name }) };
         match object["data"][&key.key].as_str() {
             Some(value) => Ok(value.to_owned()),

@@ -64,7 +64,7 @@ pub struct Local {
 }
 
 struct Running {
-    clusters: Vec<Cluster>,
+    clusters: Vec<(String, Cluster)>,
     runtime: Arc<ProcessRuntime>,
     directory: RunDirectory,
 }
@@ -117,12 +117,25 @@ impl Local {
         &self.directory
     }
 
-    /// Ends the cluster, the sandbox, then the files, and says what is still there.
+    /// Errs where there is no such cluster any more.
+    pub async fn lose(&self, cluster: &str) -> Result<(), EnvironmentError> {
+        let mut running = self.running.lock().await;
+        let lost = running.as_mut().and_then(|running| {
+            let index = running.clusters.iter().position(|(name, _)| name == cluster)?;
+            Some(running.clusters.remove(index).1)
+        });
+        let doing = format!("lose the cluster {cluster}");
+        let Some(lost) = lost else { return Err(EnvironmentError::Failed { doing, reason: "it is not there".into() }) };
+        lost.stop(GRACE).await;
+        Ok(())
+    }
+
+    /// Ends the clusters, the sandbox, then the files, and says what is still there.
     pub async fn tear_down(&self) -> Result<Vec<String>, EnvironmentError> {
         let Some(Running { clusters, runtime, directory }) = self.running.lock().await.take() else {
             return Ok(Vec::new());
         };
-        join_all(clusters.iter().map(|cluster| cluster.stop(GRACE))).await;
+        join_all(clusters.iter().map(|(_, cluster)| cluster.stop(GRACE))).await;
         let mut left = runtime.shutdown(GRACE).await;
         left.extend(directory.remove().await?);
         left.sort();
@@ -148,7 +161,7 @@ struct Served {
 }
 
 impl Served {
-    async fn start(self) -> Result<(Vec<Cluster>, Clusters, Secret), EnvironmentError> {
+    async fn start(self) -> Result<(Vec<(String, Cluster)>, Clusters, Secret), EnvironmentError> {
         let mut running = Vec::new();
         let mut clients = Vec::new();
         let mut kubeconfigs = Vec::new();
@@ -173,7 +186,7 @@ impl Served {
                 let kubeconfig = cluster.kubeconfig(bridge, name, &self.config.namespace);
                 kubeconfigs.push(kubeconfig.map_err(|error| failed("make the operator's kubeconfig", &error))?);
             }
-            running.push(cluster);
+            running.push((name.clone(), cluster));
         }
         let home = clients[0].1.clone();
         let clusters = Clusters { home, named: clients.into_iter().collect() };

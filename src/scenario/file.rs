@@ -269,17 +269,16 @@ impl<'r> ScenarioReader<'r> {
     fn loss(&self, node: &Node) -> Option<Loss> {
         let r = self.reader;
         let mut fields = r.fields(node)?;
-        let claims = fields.required("claims", |node| {
-            let claims = r.list(node, |node| r.object_name(node))?;
-            if node.items().is_empty() {
-                r.refuse(node.line, "a disaster that takes nothing proves nothing")
-            } else {
-                Some(claims)
-            }
-        });
+        let claims = fields.or_default("claims", |node| r.list(node, |node| r.object_name(node)));
+        let clusters =
+            fields.or_default("clusters", |node| r.list(node, |node| r.reference(node, "cluster", &self.clusters)));
         let escrow = fields.or_default("escrow", |node| r.list(node, |node| self.escrow(node)));
         fields.close();
-        Some(Loss { claims: claims?, escrow: escrow?, source: r.source(node.line) })
+        let takes = |field: &str| node.get(field).is_some_and(|node| !node.items().is_empty());
+        if !takes("claims") && !takes("clusters") {
+            return r.refuse(node.line, "a disaster that takes nothing proves nothing: name claims or clusters");
+        }
+        Some(Loss { claims: claims?, clusters: clusters?, escrow: escrow?, source: r.source(node.line) })
     }
 
     fn escrow(&self, node: &Node) -> Option<Escrow> {
