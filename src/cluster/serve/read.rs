@@ -10,6 +10,7 @@ use super::call::Parameters;
 use super::route::Target;
 use crate::cluster::selector::Selector;
 use crate::cluster::store::ApiError;
+use crate::cluster::strict;
 
 pub fn get(api: &Api, target: &Target, headers: &HeaderMap, parameters: &Parameters) -> Result<Response, ApiError> {
     let form = Form::of(headers, parameters)?;
@@ -32,9 +33,14 @@ pub fn selector(target: &Target, parameters: &Parameters) -> Result<Selector, Ap
 pub fn list(api: &Api, target: &Target, headers: &HeaderMap, parameters: &Parameters) -> Result<Response, ApiError> {
     let form = Form::of(headers, parameters)?;
     let selector = selector(target, parameters)?;
-    if parameters.get("continue").is_some() {
+    if let Some(token) = parameters.get("continue") {
+        if let Err(why) = strict::check_base64(token) {
+            let message = format!("invalid continue token: continue key is not valid: {why}");
+            return Err(ApiError::bad_request(message));
+        }
         return Err(ApiError::gone("the provided continue parameter is too old or was not given by this server"));
     }
+    parameters.number("limit")?;
     let (version, mut objects) = api.store.list(target.kind, target.namespace.as_deref());
     if let Some(asked) = parameters.number("resourceVersion")? {
         check_version(asked, version)?;
