@@ -15,6 +15,7 @@ use store::Store;
 mod apply;
 mod default;
 mod discovery;
+mod go;
 pub mod kind;
 pub mod kubelet;
 mod openapi;

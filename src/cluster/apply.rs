@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::kind::Kind;
 use super::schema;
-use super::store::{ApiError, names, now};
+use super::store::{ApiError, now};
 
 mod fields;
 use fields::{Path, Paths, leaves, merge, owned_paths, path_text, read_fields, remove, write_fields};
@@ -61,7 +61,7 @@ pub fn apply(
     let conflicts: Vec<(String, Path)> =
         others().flat_map(|other| contested(other).into_iter().map(|path| (conflict_name(other), path))).collect();
     if !conflicts.is_empty() && !force {
-        return Err(conflict(kind, body, &conflicts));
+        return Err(conflict(&conflicts));
     }
     for (_, path) in &conflicts {
         for other in &mut managers {
@@ -88,6 +88,11 @@ pub fn apply(
     });
     write_managers(kind, &mut object, managers, current);
     Ok(object)
+}
+
+/// What is wrong with a body that names an item of a list twice.
+pub fn duplicate(kind: &Kind, body: &Value) -> Option<String> {
+    fields::duplicate(schema::of_kind(kind), body)
 }
 
 /// Notes that `manager` has made `object` out of `current` by a create, replace or patch: it now manages what changed.
@@ -142,8 +147,7 @@ fn conflict_name(manager: &Manager) -> String {
     }
 }
 
-fn conflict(kind: &Kind, body: &Value, conflicts: &[(String, Path)]) -> ApiError {
-    let (_, name) = names(body);
+fn conflict(conflicts: &[(String, Path)]) -> ApiError {
     let mut by_manager: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for (manager, path) in conflicts {
         by_manager.entry(manager).or_default().push(path_text(path));
@@ -152,7 +156,7 @@ fn conflict(kind: &Kind, body: &Value, conflicts: &[(String, Path)]) -> ApiError
     let parts: Vec<_> = by_manager
         .iter()
         .map(|(manager, paths)| match paths.as_slice() {
-            [one] => format!("conflict with {manager}: {one}"),
+            [one] if by_manager.len() == 1 => format!("conflict with {manager}: {one}"),
             several => format!("conflicts with {manager}:\n- {}", several.join("\n- ")),
         })
         .collect();
@@ -166,7 +170,7 @@ fn conflict(kind: &Kind, body: &Value, conflicts: &[(String, Path)]) -> ApiError
         code: 409,
         reason: "Conflict",
         message: format!("Apply failed with {} {many}: {}", conflicts.len(), parts.join("\n")),
-        details: Some(json!({"name": name, "group": kind.group, "kind": kind.plural, "causes": causes})),
+        details: Some(json!({"causes": causes})),
     }
 }
 

@@ -5,7 +5,10 @@ use serde_json::{Map, Value, json};
 
 use super::kind::Kind;
 
-/// Fills in the defaults of a kind. Doing it twice changes nothing.
+mod create;
+pub use create::on_create;
+
+/// Fills in the defaults of a kind. Doing it twice changes nothing. (See [`on_create`] for what is given once.)
 pub fn default(kind: &Kind, object: &mut Value) {
     match kind.kind {
         "Pod" => pod_spec(within(object, &["spec"])),
@@ -15,7 +18,7 @@ pub fn default(kind: &Kind, object: &mut Value) {
             pod_spec(within(object, &["spec", "template", "spec"]));
         }
         "StatefulSet" => stateful_set(within(object, &["spec"])),
-        "Job" => job(object),
+        "Job" => job_spec(within(object, &["spec"])),
         "CronJob" => cron_job(object),
         "Service" => service(object),
         "Secret" => secret(object),
@@ -161,27 +164,14 @@ fn job_spec(spec: &mut Value) {
     pod_spec(within(spec, &["template", "spec"]));
 }
 
-fn job(object: &mut Value) {
-    let name = object["metadata"]["name"].clone();
-    let uid = object["metadata"]["uid"].clone();
-    let labels = object["spec"]["template"]["metadata"]["labels"].clone();
-    let spec = within(object, &["spec"]);
-    let is_new_template = spec["selector"].is_null() && labels.as_object().is_none_or(Map::is_empty);
-    job_spec(spec);
-    // The job controller's own selector needs the uid, which the store gives: pods are found by their owner.
-    if is_new_template && uid.is_null() && name.is_string() {
-        let labels = within(spec, &["template", "metadata", "labels"]);
-        set(labels, "job-name", name.clone());
-        set(labels, "batch.kubernetes.io/job-name", name);
-    }
-}
-
 fn cron_job(object: &mut Value) {
     let spec = within(object, &["spec"]);
     set(spec, "concurrencyPolicy", json!("Allow"));
     set(spec, "suspend", json!(false));
     set(spec, "successfulJobsHistoryLimit", json!(3));
     set(spec, "failedJobsHistoryLimit", json!(1));
+    within(spec, &["jobTemplate", "metadata"]);
+    within(spec, &["jobTemplate", "spec", "template", "metadata"]);
     // Of the job itself only the pods' part has defaults here: the rest comes when the job is made.
     pod_spec(within(spec, &["jobTemplate", "spec", "template", "spec"]));
 }
@@ -208,6 +198,23 @@ fn service(object: &mut Value) {
     }
     let address = spec["clusterIP"].clone();
     set(spec, "clusterIPs", json!([address]));
+    if ["NodePort", "LoadBalancer"].contains(&spec["type"].as_str().unwrap_or_default()) {
+        set(spec, "externalTrafficPolicy", json!("Cluster"));
+        for port in items(spec, "ports") {
+            let made_up = made_up_port(&namespace, &name, &port["port"]);
+            set(port, "nodePort", json!(made_up));
+        }
+    }
+    if spec["type"] == "LoadBalancer" {
+        set(spec, "allocateLoadBalancerNodePorts", json!(true));
+    }
+}
+
+/// A port that nothing listens on, of the range that API servers give from.
+fn made_up_port(namespace: &str, name: &str, port: &Value) -> u16 {
+    let hash = blake3::hash(format!("{namespace}/{name}:{port}").as_bytes());
+    let [first, second, ..] = *hash.as_bytes();
+    30_000 + u16::from_be_bytes([first, second]) % 2_768
 }
 
 /// An address that nothing listens on: a service's name resolves straight to its pods here. The same name has the same

@@ -132,6 +132,6 @@ pub fn resource_list(group: &str, version: &str) -> Option<Value> {
 
 /// `/version`: the Kubernetes version that is modelled.
 pub fn version() -> Value {
-    json!({"major": "1", "minor": "32", "gitVersion": "v1.32.0", "gitCommit": "", "gitTreeState": "clean",
+    json!({"major": "1", "minor": "33", "gitVersion": "v1.33.0", "gitCommit": "", "gitTreeState": "clean",
         "buildDate": "", "goVersion": "", "compiler": "", "platform": "linux/amd64"})
 }

@@ -28,6 +28,11 @@ impl Kind {
             group => format!("{}.{group}", self.plural),
         }
     }
+
+    /// Whether `metadata.generation` counts the changes of its spec.
+    pub fn has_generation(&self) -> bool {
+        ["apps", "batch"].contains(&self.group) || self.kind == "Pod"
+    }
 }
 
 const fn kind(

@@ -27,7 +27,7 @@ pub fn document(of: &str) -> Option<Value> {
         let namespace = if kind.namespaced { "namespaces/{namespace}/" } else { "" };
         paths.insert(format!("/{of}/{namespace}{}/{{name}}", kind.plural), operations(kind));
     }
-    let info = json!({"title": "Kubernetes", "version": "v1.32.0"});
+    let info = json!({"title": "Kubernetes", "version": "v1.33.0"});
     Some(json!({"openapi": "3.0.0", "info": info, "paths": paths, "components": {"schemas": {}}}))
 }
 
@@ -38,7 +38,7 @@ pub const V2_TYPE: &str = "application/com.github.proto-openapi.spec.v2.v1.0+pro
 ///
 /// kubectl looks here for a kind that v3 does not list, skips what it does not find, and then says "no matches for kind";
 /// without this document it would talk of a failed download instead.
-pub const EMPTY_V2: &[u8] = b"\x0a\x032.0\x12\x15\x0a\x0aKubernetes\x12\x07v1.32.0";
+pub const EMPTY_V2: &[u8] = b"\x0a\x032.0\x12\x15\x0a\x0aKubernetes\x12\x07v1.33.0";
 
 fn root(kind: &Kind) -> String {
     if kind.group.is_empty() { "api/v1".to_owned() } else { format!("apis/{}", kind.api_version()) }

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::go;
 use super::kind::Kind;
 use super::schema;
 use super::store::ApiError;
@@ -33,23 +34,43 @@ impl PatchType {
 pub fn patch(kind: &Kind, current: &Value, patch_type: PatchType, body: &Value) -> Result<Value, ApiError> {
     let mut object = current.clone();
     match patch_type {
-        PatchType::Json => {
-            let operations: json_patch::Patch = serde_json::from_value(body.clone())
-                .map_err(|error| ApiError::bad_request(format!("error decoding patch: {error}")))?;
-            json_patch::patch(&mut object, &operations).map_err(|error| ApiError::unprocessable(error.to_string()))?;
-        }
+        PatchType::Json => operate(&mut object, body)?,
         PatchType::Merge | PatchType::Apply => merge(&mut object, body),
         PatchType::Strategic => {
-            let Value::Object(body) = body else { return Err(not_an_object()) };
+            let Value::Object(body) = body else { return Err(not_an_object(body)) };
             object = strategic::merge(current, body, Some(schema::of_kind(kind)))
-                .map_err(|error| ApiError::bad_request(error.to_string()))?;
+                .map_err(|error| ApiError::unexplained(error.to_string()))?;
         }
     }
-    if object.is_object() { Ok(object) } else { Err(not_an_object()) }
+    if object.is_object() { Ok(object) } else { Err(not_an_object(&object)) }
 }
 
-fn not_an_object() -> ApiError {
-    ApiError::bad_request("the patch does not make an object".to_owned())
+fn not_an_object(value: &Value) -> ApiError {
+    let found = go::json_type(value);
+    ApiError::bad_request(format!("json: cannot unmarshal {found} into Go value of type map[string]interface {{}}"))
+}
+
+/// Does the operations of a JSON patch, one after another.
+fn operate(object: &mut Value, operations: &Value) -> Result<(), ApiError> {
+    let Value::Array(operations) = operations else {
+        let found = go::json_type(operations);
+        let message = format!(
+            "error decoding patch: json: cannot unmarshal {found} into Go value of type []handlers.jsonPatchOp"
+        );
+        return Err(ApiError::bad_request(message));
+    };
+    for operation in operations {
+        let mut operation = operation.clone();
+        let path = operation["path"].as_str().unwrap_or_default();
+        // An API server adds what a patch replaces and is not there, if it would be a field of an object.
+        let parent = path.rsplit_once('/').and_then(|(parent, _)| object.pointer(parent));
+        if operation["op"] == "replace" && object.pointer(path).is_none() && parent.is_some_and(Value::is_object) {
+            operation["op"] = "add".into();
+        }
+        let one = serde_json::from_value(operation).map_err(|_| ApiError::unprocessable())?;
+        json_patch::patch(object, &[one]).map_err(|_| ApiError::unprocessable())?;
+    }
+    Ok(())
 }
 
 /// RFC 7396: null deletes, objects merge, everything else replaces.

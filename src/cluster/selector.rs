@@ -33,10 +33,15 @@ impl Selector {
         let mut wanted = Vec::new();
         for term in fields.split(',').filter(|term| !term.is_empty()) {
             let (path, value, differs) = field_term(term).ok_or_else(|| {
-                ApiError::bad_request(format!("invalid field selector {term:?}: expected a=b or a!=b"))
+                ApiError::bad_request(format!("invalid selector: '{term}'; can't understand '{term}'"))
             })?;
             if !is_selectable(kind, path) {
-                return Err(ApiError::bad_request(format!("field label not supported: {path}")));
+                return Err(ApiError::bad_request(match own_fields(kind) {
+                    [] => format!(
+                        "{path:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+                    ),
+                    _ => format!("field label not supported: {path}"),
+                }));
             }
             wanted.push((path.to_owned(), value.to_owned(), differs));
         }
@@ -78,11 +83,15 @@ fn label_requirement(term: &str) -> Option<Requirement> {
         let is_key = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c));
         is_key.then(|| text.to_owned())
     };
+    let value = |text: &str| {
+        let text = text.trim();
+        text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)).then(|| text.to_owned())
+    };
     if let Some((left, right)) = term.split_once("!=") {
-        return Some(Requirement::NotIn(key(left)?, vec![right.trim().to_owned()]));
+        return Some(Requirement::NotIn(key(left)?, vec![value(right)?]));
     }
     if let Some((left, right)) = term.split_once("==").or_else(|| term.split_once('=')) {
-        return Some(Requirement::In(key(left)?, vec![right.trim().to_owned()]));
+        return Some(Requirement::In(key(left)?, vec![value(right)?]));
     }
     if let Some(body) = term.strip_suffix(')') {
         let (head, values) = body.split_once('(')?;
@@ -110,7 +119,12 @@ fn field_term(term: &str) -> Option<(&str, &str, bool)> {
 }
 
 fn is_selectable(kind: &Kind, path: &str) -> bool {
-    let own: &[&str] = match kind.kind {
+    ["metadata.name", "metadata.namespace"].contains(&path) || own_fields(kind).contains(&path)
+}
+
+/// The fields by which only this kind can be selected.
+fn own_fields(kind: &Kind) -> &'static [&'static str] {
+    match kind.kind {
         "Pod" => &[
             "spec.nodeName",
             "spec.restartPolicy",
@@ -141,8 +155,7 @@ fn is_selectable(kind: &Kind, path: &str) -> bool {
         "ReplicaSet" => &["status.replicas"],
         "Service" => &["spec.clusterIP", "spec.type"],
         _ => &[],
-    };
-    ["metadata.name", "metadata.namespace"].contains(&path) || own.contains(&path)
+    }
 }
 
 fn field(object: &Value, path: &str) -> String {

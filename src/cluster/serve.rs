@@ -21,8 +21,10 @@ use crate::authority::Authority;
 use crate::runtime::{ContainerId, PodId, PodRuntime};
 
 mod answer;
+mod body;
 mod call;
 mod delete;
+mod duplicate;
 mod exec;
 mod logs;
 mod read;

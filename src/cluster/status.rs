@@ -26,8 +26,17 @@ impl FieldError {
         Self { reason: "FieldValueInvalid", field: field.into(), message: format!("Invalid value: {value}: {why}") }
     }
 
+    /// A value as Go prints it, where a server shows no JSON.
+    pub fn invalid_as_go(field: impl Into<String>, shown: &str, why: &str) -> Self {
+        Self { reason: "FieldValueInvalid", field: field.into(), message: format!("Invalid value: {shown}: {why}") }
+    }
+
     pub fn duplicate(field: impl Into<String>, value: &Value) -> Self {
-        Self { reason: "FieldValueDuplicate", field: field.into(), message: format!("Duplicate value: {value}") }
+        Self::duplicate_as_go(field, &value.to_string())
+    }
+
+    pub fn duplicate_as_go(field: impl Into<String>, shown: &str) -> Self {
+        Self { reason: "FieldValueDuplicate", field: field.into(), message: format!("Duplicate value: {shown}") }
     }
 
     pub fn not_found(field: impl Into<String>, value: &Value) -> Self {
@@ -39,8 +48,12 @@ impl FieldError {
     }
 
     pub fn unsupported(field: impl Into<String>, value: &Value, supported: &[&str]) -> Self {
+        Self::unsupported_as_go(field, &value.to_string(), supported)
+    }
+
+    pub fn unsupported_as_go(field: impl Into<String>, shown: &str, supported: &[&str]) -> Self {
         let supported: Vec<_> = supported.iter().map(|value| format!("{value:?}")).collect();
-        let message = format!("Unsupported value: {value}: supported values: {}", supported.join(", "));
+        let message = format!("Unsupported value: {shown}: supported values: {}", supported.join(", "));
         Self { reason: "FieldValueNotSupported", field: field.into(), message }
     }
 }
@@ -49,6 +62,12 @@ impl std::fmt::Display for FieldError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}: {}", self.field, self.message)
     }
+}
+
+/// `details` of what an error is about, without what is not known of it.
+pub fn details(name: &str, group: &str, kind: &str) -> Value {
+    let known = [("name", name), ("group", group), ("kind", kind)].into_iter().filter(|(_, text)| !text.is_empty());
+    Value::Object(known.map(|(field, text)| (field.to_owned(), json!(text))).collect())
 }
 
 impl ApiError {
@@ -60,29 +79,57 @@ impl ApiError {
         Self::plain(400, "BadRequest", message)
     }
 
-    pub fn unprocessable(message: impl Into<String>) -> Self {
-        let mut error = Self::plain(422, "Invalid", "the server rejected our request due to an error in our request");
-        error.details = Some(json!({"causes": [{"reason": "UnexpectedServerResponse", "message": message.into()}]}));
-        error
+    /// A server knows of no more than the code: `details` are there and empty.
+    fn by_code(code: u16, reason: &'static str, message: &str) -> Self {
+        Self { details: Some(json!({})), ..Self::plain(code, reason, message) }
+    }
+
+    /// A JSON patch that cannot be applied. A server does not say why.
+    pub fn unprocessable() -> Self {
+        Self::by_code(422, "Invalid", "the server rejected our request due to an error in our request")
     }
 
     /// No such path or subresource.
     pub fn no_such_path() -> Self {
-        Self::plain(404, "NotFound", "the server could not find the requested resource")
+        Self::by_code(404, "NotFound", "the server could not find the requested resource")
     }
 
     pub fn method_not_allowed() -> Self {
-        Self::plain(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
+        Self::by_code(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
     }
 
-    pub fn unsupported_media_type(content_type: &str) -> Self {
-        Self::plain(
-            415,
-            "UnsupportedMediaType",
-            format!(
-                "the body of the request was in an unknown format - content type {content_type:?} is not supported"
-            ),
-        )
+    /// A body of another type than those that are read.
+    pub fn unsupported_media_type() -> Self {
+        let message = "the body of the request was in an unknown format - accepted media types include: \
+                       application/json, application/yaml, application/vnd.kubernetes.protobuf";
+        Self::plain(415, "UnsupportedMediaType", message)
+    }
+
+    /// A patch of another type than the four.
+    pub fn unsupported_patch_type() -> Self {
+        Self::by_code(415, "UnsupportedMediaType", "415: Unsupported Media Type")
+    }
+
+    pub fn not_acceptable() -> Self {
+        let message = "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, \
+                       application/vnd.kubernetes.protobuf";
+        Self::by_code(406, "NotAcceptable", message)
+    }
+
+    /// What a server has no reason for: an error of its own, with nothing but a message.
+    pub fn unexplained(message: impl Into<String>) -> Self {
+        Self::plain(500, "", message)
+    }
+
+    /// A patch whose result (or which itself) cannot be read as its kind: `shown` is what could not be read.
+    pub fn unreadable_patch(shown: &str, why: &str) -> Self {
+        let error = FieldError::invalid("patch", &json!(shown), why);
+        Self::invalid_named("", "", "", &[error])
+    }
+
+    /// Options of a request (`CreateOptions` and the like) that are wrong.
+    pub fn invalid_options(options: &str, errors: &[FieldError]) -> Self {
+        Self::invalid_named("meta.k8s.io", options, "", errors)
     }
 
     pub fn internal(message: impl std::fmt::Display) -> Self {
@@ -98,6 +145,9 @@ impl ApiError {
     }
 
     pub fn terminating(kind: &Kind, name: &str, namespace: &str) -> Self {
+        let mut with_causes = details(name, kind.group, kind.plural);
+        with_causes["causes"] = json!([{"reason": "NamespaceTerminating",
+            "message": format!("namespace {namespace} is being terminated"), "field": "metadata.namespace"}]);
         Self {
             code: 403,
             reason: "Forbidden",
@@ -106,37 +156,40 @@ impl ApiError {
                  because it is being terminated",
                 kind.resource()
             ),
-            details: Some(json!({"name": name, "group": kind.group, "kind": kind.plural, "causes": [{
-                "reason": "NamespaceTerminating", "message": format!("namespace {namespace} is being terminated"),
-                "field": "metadata.namespace"}]})),
+            details: Some(with_causes),
         }
     }
 
     pub fn invalid(kind: &Kind, name: &str, errors: &[FieldError]) -> Self {
+        Self::invalid_named(kind.group, kind.kind, name, errors)
+    }
+
+    /// 422 with every problem of an object.
+    pub fn invalid_named(group: &str, kind: &str, name: &str, errors: &[FieldError]) -> Self {
         let listed = match errors {
             [one] => one.to_string(),
             many => format!("[{}]", many.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
         };
-        let qualified =
-            if kind.group.is_empty() { kind.kind.to_owned() } else { format!("{}.{}", kind.kind, kind.group) };
+        let qualified = if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") };
         let causes: Vec<_> = errors
             .iter()
             .map(|error| json!({"reason": error.reason, "message": error.message, "field": error.field}))
             .collect();
-        Self {
-            code: 422,
-            reason: "Invalid",
-            message: format!("{qualified} {name:?} is invalid: {listed}"),
-            details: Some(json!({"name": name, "group": kind.group, "kind": kind.kind, "causes": causes})),
-        }
+        let mut details = details(name, group, kind);
+        details["causes"] = json!(causes);
+        let message = format!("{qualified} {name:?} is invalid: {listed}");
+        Self { details: Some(details), ..Self::plain(422, "Invalid", message) }
     }
 
     /// The `Status` object that says this.
     pub fn status(&self) -> Value {
         let mut status = json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-            "message": self.message, "reason": self.reason, "code": self.code,
+            "message": self.message, "code": self.code,
         });
+        if !self.reason.is_empty() {
+            status["reason"] = json!(self.reason);
+        }
         if let Some(details) = &self.details {
             status["details"] = details.clone();
         }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tokio::sync::broadcast;
 
 use super::kind::{self, Kind};
+use super::status::details;
 
 /// An error as the API answers it: becomes a `Status` object and an HTTP code.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -24,7 +25,7 @@ impl ApiError {
             code: 404,
             reason: "NotFound",
             message: format!("{} \"{name}\" not found", kind.resource()),
-            details: Some(json!({"name": name, "group": kind.group, "kind": kind.plural})),
+            details: Some(details(name, kind.group, kind.plural)),
         }
     }
 
@@ -33,7 +34,7 @@ impl ApiError {
             code: 409,
             reason: "AlreadyExists",
             message: format!("{} \"{name}\" already exists", kind.resource()),
-            details: Some(json!({"name": name, "group": kind.group, "kind": kind.plural})),
+            details: Some(details(name, kind.group, kind.plural)),
         }
     }
 
@@ -46,7 +47,7 @@ impl ApiError {
                  please apply your changes to the latest version and try again",
                 kind.resource()
             ),
-            details: Some(json!({"name": name, "group": kind.group, "kind": kind.plural})),
+            details: Some(details(name, kind.group, kind.plural)),
         }
     }
 }
@@ -146,7 +147,8 @@ impl Store {
         inside.map(|(_, (kind, object))| (*kind, object.clone())).collect()
     }
 
-    /// Adds an object; gives it uid, resourceVersion, creationTimestamp and generation 1.
+    /// Adds an object; gives it resourceVersion and creationTimestamp, a uid unless it has one, and generation 1 where its kind
+    /// counts them.
     pub fn create(&self, kind: &'static Kind, mut object: Value) -> Result<Arc<Value>, ApiError> {
         let (namespace, name) = names(&object);
         let mut state = self.state();
@@ -155,9 +157,16 @@ impl Store {
         }
         object["apiVersion"] = json!(kind.api_version());
         object["kind"] = json!(kind.kind);
-        object["metadata"]["uid"] = json!(random_uid());
+        if !object["metadata"]["uid"].is_string() {
+            object["metadata"]["uid"] = json!(random_uid());
+        }
         object["metadata"]["creationTimestamp"] = json!(now());
-        object["metadata"]["generation"] = json!(1);
+        if kind.has_generation() {
+            object["metadata"]["generation"] = json!(1);
+        }
+        if kind == &kind::CLAIM {
+            add_finalizer(&mut object, "kubernetes.io/pvc-protection");
+        }
         Ok(self.write(&mut state, kind, EventType::Added, object))
     }
 
@@ -184,9 +193,8 @@ impl Store {
         if object == *current {
             return Ok(current);
         }
-        if object.get("spec") != current.get("spec") {
-            let generation = current["metadata"]["generation"].as_i64().unwrap_or(1) + 1;
-            object["metadata"]["generation"] = json!(generation);
+        if object.get("spec") != current.get("spec") || changes_notes(kind, &object, &current) {
+            raise_generation(kind, &mut object);
         }
         if is_deleting(&object) && !has_finalizers(&object) && kind != &kind::POD && kind != &kind::NAMESPACE {
             return Ok(self.erase(&mut state, kind, object));
@@ -239,6 +247,8 @@ impl Store {
         }
         if !is_deleting(&object) {
             object["metadata"]["deletionTimestamp"] = json!(now());
+            object["metadata"]["deletionGracePeriodSeconds"] = json!(0);
+            raise_generation(kind, &mut object);
         }
         if kind == &kind::POD {
             let own = object["spec"]["terminationGracePeriodSeconds"].as_i64().unwrap_or(30);
@@ -350,6 +360,23 @@ fn key(kind: &Kind, namespace: &str, name: &str) -> Key {
     (kind.resource(), namespace.to_owned(), name.to_owned())
 }
 
+/// A deployment's annotations count as its spec does, but for the one that its controller writes.
+fn changes_notes(kind: &Kind, object: &Value, current: &Value) -> bool {
+    let notes = |object: &Value| {
+        let annotations = object["metadata"]["annotations"].as_object().into_iter().flatten();
+        let own = annotations.filter(|(key, _)| *key != "deployment.kubernetes.io/revision");
+        own.map(|(key, value)| (key.clone(), value.clone())).collect::<BTreeMap<_, _>>()
+    };
+    kind == &kind::DEPLOYMENT && notes(object) != notes(current)
+}
+
+fn raise_generation(kind: &Kind, object: &mut Value) {
+    if kind.has_generation() {
+        let generation = object["metadata"]["generation"].as_i64().unwrap_or(1) + 1;
+        object["metadata"]["generation"] = json!(generation);
+    }
+}
+
 fn has_finalizers(object: &Value) -> bool {
     object["metadata"]["finalizers"].as_array().is_some_and(|finalizers| !finalizers.is_empty())
 }
@@ -363,7 +390,7 @@ fn add_finalizer(object: &mut Value, finalizer: &str) {
 }
 
 /// A version 4 UUID.
-fn random_uid() -> String {
+pub fn random_uid() -> String {
     let mut bytes: [u8; 16] = rand::random();
     bytes[6] = bytes[6] & 0x0f | 0x40;
     bytes[8] = bytes[8] & 0x3f | 0x80;

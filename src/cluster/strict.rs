@@ -3,24 +3,65 @@
 use base64::Engine;
 use serde_json::Value;
 
+use super::go;
 use super::kind::Kind;
 use super::schema::{self, Field, Message, Shape};
-use super::store::ApiError;
 
-/// The unknown fields of an object, in the API server's words (`unknown field "spec.foo"`).
+/// A value that its field's type cannot hold, in the words of each way in which an API server decodes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mismatch {
+    /// From JSON.
+    pub json: String,
+    /// From what a strategic merge patch made.
+    pub merged: String,
+    /// From the body of a server-side apply, behind the field.
+    pub applied: String,
+    /// Of the field, as [`check`] names unknown ones.
+    pub path: String,
+}
+
+impl Mismatch {
+    /// A text in a form that the type does not read: every way says the same.
+    fn of_form(path: &str, why: String) -> Self {
+        Self { json: why.clone(), merged: why.clone(), applied: why, path: path.to_owned() }
+    }
+}
+
+/// The paths of the unknown fields of an object (`spec.containers[0].imag`).
 ///
 /// # Errors
-/// 400 for a value that the field's type cannot hold, in the words of Go's decoder.
-pub fn check(kind: &Kind, object: &Value) -> Result<Vec<String>, ApiError> {
+/// A value that the field's type cannot hold.
+pub fn check(kind: &Kind, object: &Value) -> Result<Vec<String>, Mismatch> {
     let mut walk = Walk { unknown: Vec::new() };
-    walk.message(schema::of_kind(kind), object, "", "", true).map_err(|why| {
-        ApiError::bad_request(format!(
-            "{name} in version {version:?} cannot be handled as a {name}: {why}",
-            name = kind.kind,
-            version = kind.version
-        ))
-    })?;
-    Ok(walk.unknown.into_iter().map(|path| format!("unknown field {path:?}")).collect())
+    walk.message(schema::of_kind(kind), object, "", "", true)?;
+    Ok(walk.unknown)
+}
+
+/// What an API server says of unknown fields.
+pub fn unknown_field(path: &str) -> String {
+    format!("unknown field {path:?}")
+}
+
+/// Drops lists and maps without anything in them, which an API server does not keep.
+pub fn drop_empty(kind: &Kind, object: &mut Value) {
+    drop_empty_fields(schema::of_kind(kind), object);
+}
+
+fn drop_empty_fields(message: &'static Message, object: &mut Value) {
+    let Value::Object(fields) = object else { return };
+    fields.retain(|name, value| match message.field(name).map(|field| field.shape) {
+        Some(Shape::List) => value.as_array().is_none_or(|items| !items.is_empty()),
+        Some(Shape::Map) => value.as_object().is_none_or(|entries| !entries.is_empty()),
+        Some(Shape::One) | None => true,
+    });
+    for (name, value) in fields {
+        if let Some(inner) = message.field(name).and_then(Field::message) {
+            match value {
+                Value::Array(items) => items.iter_mut().for_each(|item| drop_empty_fields(inner, item)),
+                value => drop_empty_fields(inner, value),
+            }
+        }
+    }
 }
 
 /// Drops unknown fields and nulls, as decoding into the kind's type would.
@@ -67,7 +108,7 @@ impl Walk {
         path: &str,
         go_path: &str,
         is_root: bool,
-    ) -> Result<(), String> {
+    ) -> Result<(), Mismatch> {
         let Value::Object(fields) = value else { unreachable!("only called with objects, at {path}, root {is_root}") };
         for (name, value) in fields {
             let (path, go_path) = (join(path, name), join(go_path, name));
@@ -88,14 +129,8 @@ impl Walk {
         value: &Value,
         path: &str,
         go_path: &str,
-    ) -> Result<(), String> {
-        let mismatch = |go_type: &str| {
-            Err(format!(
-                "json: cannot unmarshal {} into Go struct field {}.{go_path} of type {go_type}",
-                json_type(value),
-                owner.go_name()
-            ))
-        };
+    ) -> Result<(), Mismatch> {
+        let mismatch = |go_type: &str| Err(mismatch(owner, go_type, go_type, value, (path, go_path)));
         match (field.shape, value) {
             (Shape::One, value) => self.one(owner, field, value, path, go_path),
             (Shape::List, Value::Array(items)) => {
@@ -122,7 +157,7 @@ impl Walk {
         value: &Value,
         path: &str,
         go_path: &str,
-    ) -> Result<(), String> {
+    ) -> Result<(), Mismatch> {
         if let Some(message) = field.message() {
             if value.is_null() {
                 return Ok(());
@@ -131,14 +166,16 @@ impl Walk {
                 return self.message(message, value, path, go_path, false);
             }
         }
+        let form = |checked: Result<(), String>| checked.map_err(|why| Mismatch::of_form(path, why));
         let fits = match (field.of, value) {
             (_, Value::Null) => true,
-            ("string" | "meta.Time" | "meta.MicroTime", Value::String(_)) | ("bool", Value::Bool(_)) => true,
-            ("bytes", Value::String(text)) => return check_base64(text),
+            ("string", Value::String(_)) | ("bool", Value::Bool(_)) => true,
+            ("meta.Time" | "meta.MicroTime", Value::String(text)) => return form(check_time(field.of, text)),
+            ("bytes", Value::String(text)) => return form(check_base64(text)),
             ("int32", Value::Number(number)) => number.as_i64().is_some_and(|number| i32::try_from(number).is_ok()),
             ("int64", Value::Number(number)) => number.is_i64(),
-            ("resource.Quantity", Value::String(text)) => return check_quantity(text),
-            ("resource.Quantity", Value::Number(number)) => return check_quantity(&number.to_string()),
+            ("resource.Quantity", Value::String(text)) => return form(check_quantity(text)),
+            ("resource.Quantity", Value::Number(number)) => return form(check_quantity(&number.to_string())),
             ("intstr.IntOrString", value) => value.is_string() || value.is_i64(),
             ("meta.FieldsV1" | "runtime.RawExtension", Value::Object(_)) => true,
             _ => false,
@@ -146,15 +183,32 @@ impl Walk {
         if fits {
             return Ok(());
         }
-        let json_type = match value {
-            Value::Number(number) if field.of.starts_with("int") => format!("number {number}"),
-            value => json_type(value).to_owned(),
-        };
-        Err(format!(
-            "json: cannot unmarshal {json_type} into Go struct field {}.{go_path} of type {}",
-            owner.go_name(),
-            go_type(field)
-        ))
+        Err(mismatch(owner, field.of, &go_type(field), value, (path, go_path)))
+    }
+}
+
+/// A value of another JSON type than the field's, or a number that is too large for it.
+fn mismatch(owner: &Message, of: &str, go_type: &str, value: &Value, (path, go_path): (&str, &str)) -> Mismatch {
+    let json_type = match value {
+        Value::Number(number) if of.starts_with("int") => format!("number {number}"),
+        value => go::json_type(value).to_owned(),
+    };
+    let (merged, expected) = match of {
+        "string" => ("unrecognized type: string".to_owned(), "string"),
+        "bool" => ("unrecognized type: bool".to_owned(), "boolean"),
+        number if number.starts_with("int") => (format!("unrecognized type: {number}"), "numeric"),
+        list if list.starts_with("[]") => (format!("cannot restore slice from {json_type}"), "list"),
+        map if map.starts_with("map") => (format!("cannot restore map from {json_type}"), "map"),
+        _ => (format!("cannot restore struct from: {json_type}"), "map"),
+    };
+    Mismatch {
+        json: format!(
+            "json: cannot unmarshal {json_type} into Go struct field {}.{go_path} of type {go_type}",
+            owner.go_name()
+        ),
+        merged,
+        applied: format!("expected {expected}, got &value.valueUnstructured{{Value:{value}}}"),
+        path: path.to_owned(),
     }
 }
 
@@ -162,28 +216,28 @@ fn join(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 
-fn json_type(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    }
-}
-
 /// As Go prints a type: `v1.Container`, `int32`.
 fn go_type(field: &Field) -> String {
     match (field.message(), field.of) {
         (Some(message), _) => format!("v1.{}", message.go_name()),
         (None, "bytes") => "[]uint8".to_owned(),
+        // Its own decoder tries a number where it finds no text.
+        (None, "intstr.IntOrString") => "int32".to_owned(),
         (None, of) => of.to_owned(),
     }
 }
 
+/// Only the first thing that is wrong with a moment is looked for: that it does not begin with a year.
+fn check_time(of: &str, text: &str) -> Result<(), String> {
+    if text.parse::<jiff::Timestamp>().is_ok() {
+        return Ok(());
+    }
+    let layout = if of == "meta.Time" { "2006-01-02T15:04:05Z07:00" } else { "2006-01-02T15:04:05.000000Z07:00" };
+    Err(format!("parsing time {text:?} as {layout:?}: cannot parse {text:?} as \"2006\""))
+}
+
 /// Where Go's decoder stops in base64 that is none.
-fn check_base64(text: &str) -> Result<(), String> {
+pub fn check_base64(text: &str) -> Result<(), String> {
     use base64::DecodeError::{InvalidByte, InvalidLastSymbol, InvalidLength, InvalidPadding};
     // Go skips line breaks.
     let compact: String = text.chars().filter(|character| !"\r\n".contains(*character)).collect();
@@ -225,10 +279,7 @@ mod tests {
         let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a", "lables": {}},
             "spec": {"template": {"spec": {"containers": [{"name": "a", "imag": "x"}]}}}});
         let unknown = check(&kind::DEPLOYMENT, &deployment).unwrap();
-        assert_eq!(
-            unknown,
-            [r#"unknown field "metadata.lables""#, r#"unknown field "spec.template.spec.containers[0].imag""#]
-        );
+        assert_eq!(unknown, ["metadata.lables", "spec.template.spec.containers[0].imag"]);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::kind::Kind;
 
 mod cells;
+mod pod;
 
 /// How much of the object each row carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,7 +19,8 @@ pub enum Include {
 struct Column {
     name: &'static str,
     wide: bool,
-    is_number: bool,
+    /// `string`, `integer`, ...: as the server declares it, whatever the cell holds.
+    value: &'static str,
     cell: fn(&Value) -> Value,
 }
 
@@ -29,35 +31,39 @@ pub fn table(kind: &Kind, objects: &[&Value], resource_version: &Value, include:
         .iter()
         .map(|column| {
             let format = if column.name == "Name" { "name" } else { "" };
-            json!({"name": column.name, "type": if column.is_number { "integer" } else { "string" }, "format": format,
+            json!({"name": column.name, "type": column.value, "format": format,
                 "description": "", "priority": i32::from(column.wide)})
         })
         .collect();
-    let rows: Vec<_> = objects.iter().map(|object| row(&columns, object, include)).collect();
+    let rows: Vec<_> = objects.iter().map(|object| row(kind, &columns, object, include)).collect();
     json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": {"resourceVersion": resource_version},
         "columnDefinitions": definitions, "rows": rows})
 }
 
-fn row(columns: &[Column], object: &Value, include: Include) -> Value {
+fn row(kind: &Kind, columns: &[Column], object: &Value, include: Include) -> Value {
     let cells: Vec<Value> = columns.iter().map(|column| (column.cell)(object)).collect();
-    match include {
+    let mut row = match include {
         Include::Nothing => json!({"cells": cells}),
         Include::Metadata => json!({"cells": cells, "object": {"kind": "PartialObjectMetadata",
             "apiVersion": "meta.k8s.io/v1", "metadata": object["metadata"]}}),
         Include::Object => json!({"cells": cells, "object": object}),
+    };
+    if let Some(conditions) = pod::row_conditions(object).filter(|_| kind.kind == "Pod") {
+        row["conditions"] = conditions;
     }
+    row
 }
 
 const fn text(name: &'static str, cell: fn(&Value) -> Value) -> Column {
-    Column { name, wide: false, is_number: false, cell }
+    Column { name, wide: false, value: "string", cell }
 }
 
 const fn number(name: &'static str, cell: fn(&Value) -> Value) -> Column {
-    Column { name, wide: false, is_number: true, cell }
+    Column { name, wide: false, value: "integer", cell }
 }
 
 const fn wide(name: &'static str, cell: fn(&Value) -> Value) -> Column {
-    Column { name, wide: true, is_number: false, cell }
+    Column { name, wide: true, value: "string", cell }
 }
 
 fn columns(kind: &Kind) -> Vec<Column> {
@@ -65,9 +71,9 @@ fn columns(kind: &Kind) -> Vec<Column> {
     let mut columns = vec![text("Name", name)];
     columns.extend(match kind.kind {
         "Pod" => vec![
-            text("Ready", pod_ready),
-            text("Status", pod_status),
-            text("Restarts", pod_restarts),
+            text("Ready", pod::ready),
+            text("Status", pod::status),
+            text("Restarts", pod::restarts),
             text("Age", age),
             wide("IP", |pod| or_none(&pod["status"]["podIP"])),
             wide("Node", |pod| or_none(&pod["spec"]["nodeName"])),
@@ -76,8 +82,8 @@ fn columns(kind: &Kind) -> Vec<Column> {
         ],
         "Deployment" => vec![
             text("Ready", ready_of_replicas),
-            number("Up-to-date", |d| count(&d["status"]["updatedReplicas"])),
-            number("Available", |d| count(&d["status"]["availableReplicas"])),
+            text("Up-to-date", |d| count(&d["status"]["updatedReplicas"])),
+            text("Available", |d| count(&d["status"]["availableReplicas"])),
             text("Age", age),
             wide("Containers", container_names),
             wide("Images", images),
@@ -110,7 +116,7 @@ fn columns(kind: &Kind) -> Vec<Column> {
         "CronJob" => vec![
             text("Schedule", |cron| cron["spec"]["schedule"].clone()),
             text("Timezone", |cron| or_none(&cron["spec"]["timeZone"])),
-            text("Suspend", cron_suspend),
+            Column { value: "boolean", ..text("Suspend", cron_suspend) },
             number("Active", cron_active),
             text("Last Schedule", cron_last),
             text("Age", age),
@@ -127,15 +133,20 @@ fn columns(kind: &Kind) -> Vec<Column> {
             wide("Selector", selector),
         ],
         "Endpoints" => vec![text("Endpoints", endpoint_addresses), text("Age", age)],
-        "Secret" => vec![text("Type", |secret| secret["type"].clone()), number("Data", data_count), text("Age", age)],
-        "ConfigMap" => vec![number("Data", data_count), text("Age", age)],
-        "ServiceAccount" => vec![number("Secrets", |account| length(&account["secrets"])), text("Age", age)],
+        "Secret" => vec![text("Type", |secret| secret["type"].clone()), text("Data", data_count), text("Age", age)],
+        "ConfigMap" => vec![text("Data", data_count), text("Age", age)],
+        "ServiceAccount" => vec![text("Secrets", |account| length(&account["secrets"])), text("Age", age)],
         "Namespace" => vec![text("Status", |namespace| namespace["status"]["phase"].clone()), text("Age", age)],
         "Node" => vec![
             text("Status", node_status),
-            text("Roles", none),
+            text("Roles", node_roles),
             text("Age", age),
             text("Version", |node| node["status"]["nodeInfo"]["kubeletVersion"].clone()),
+            wide("Internal-IP", |node| node_address(node, "InternalIP")),
+            wide("External-IP", |node| node_address(node, "ExternalIP")),
+            wide("OS-Image", |node| or_unknown(&node["status"]["nodeInfo"]["osImage"])),
+            wide("Kernel-Version", |node| or_unknown(&node["status"]["nodeInfo"]["kernelVersion"])),
+            wide("Container-Runtime", |node| or_unknown(&node["status"]["nodeInfo"]["containerRuntimeVersion"])),
         ],
         "PersistentVolumeClaim" => vec![
             text("Status", claim_status),
@@ -161,7 +172,7 @@ fn event_columns() -> Vec<Column> {
         text("Reason", |event| event["reason"].clone()),
         text("Object", event_object),
         wide("Subobject", |event| or_empty(&event["involvedObject"]["fieldPath"])),
-        wide("Source", |event| or_empty(&event["source"]["component"])),
+        wide("Source", event_source),
         text("Message", |event| json!(event["message"].as_str().unwrap_or_default().trim())),
         wide("First Seen", event_first_seen),
         wide("Count", event_count),

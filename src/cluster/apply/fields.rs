@@ -129,6 +129,50 @@ fn collect(field: Option<&'static Field>, value: &Value, path: &mut Path, found:
     }
 }
 
+/// The first list in which a key is there twice, as an API server words it.
+pub fn duplicate(message: &'static Message, object: &Value) -> Option<String> {
+    let Value::Object(map) = object else { return None };
+    duplicate_within(Some(message), map, &mut Vec::new())
+}
+
+fn duplicate_within(message: Option<&'static Message>, map: &Map<String, Value>, path: &mut Path) -> Option<String> {
+    for (name, value) in map {
+        path.push(format!("f:{name}"));
+        let found = match divide(message.and_then(|message| message.field(name)), value) {
+            Division::Object(map, Some(message)) => duplicate_within(Some(message), map, path),
+            Division::Keyed(items, keys, message) => duplicate_item(items, &keys, message, path),
+            Division::Leaf | Division::Object(_, None) | Division::Set(_) => None,
+        };
+        path.pop();
+        if found.is_some() {
+            return found;
+        }
+    }
+    None
+}
+
+fn duplicate_item(
+    items: &[Value],
+    keys: &[&'static str],
+    message: Option<&'static Message>,
+    path: &mut Path,
+) -> Option<String> {
+    let mut seen = BTreeSet::new();
+    for item in items {
+        let step = item_step(keys, item);
+        if !seen.insert(step.clone()) {
+            return Some(format!("{}: duplicate entries for key {}", path_text(path), path_text(&vec![step])));
+        }
+        path.push(step);
+        let found = item.as_object().and_then(|map| duplicate_within(message, map, path));
+        path.pop();
+        if found.is_some() {
+            return found;
+        }
+    }
+    None
+}
+
 /// Sets everything of `body` in `object`.
 pub fn merge(message: Option<&'static Message>, object: &mut Value, body: &Value) {
     let Value::Object(body) = body else { return };

@@ -3,6 +3,7 @@
 
 use serde_json::{Map, Value};
 
+use crate::cluster::go;
 use crate::cluster::schema::{Field, Message, Shape};
 
 const ORDER: &str = "$setElementOrder/";
@@ -10,17 +11,27 @@ const DELETE: &str = "$deleteFromPrimitiveList/";
 const RETAIN: &str = "$retainKeys";
 const DIRECTIVE: &str = "$patch";
 
-/// What is wrong with a patch.
+/// What is wrong with a patch, with values as Go prints them.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum StrategicError {
     #[error("map: {item} does not contain declared merge key: {key}")]
-    NoMergeKey { item: Value, key: &'static str },
-    #[error("unknown patch type: {0}")]
-    Directive(Value),
+    NoMergeKey { item: String, key: &'static str },
+    #[error("unknown patch type: {directive} in map: {within}")]
+    Directive { directive: String, within: String },
     #[error("invalid patch format of {0}")]
     Format(&'static str),
-    #[error("the order in patch list of {0} doesn't match its $setElementOrder list")]
-    Order(String),
+    #[error("The order in patch list:\n{patch}\n doesn't match $setElementOrder list:\n{order}\n")]
+    Order { patch: String, order: String },
+}
+
+impl StrategicError {
+    fn no_merge_key(item: &Value, key: &'static str) -> Self {
+        Self::NoMergeKey { item: go::plain(item), key }
+    }
+
+    fn directive(directive: &Value, within: &Object) -> Self {
+        Self::Directive { directive: go::plain(directive), within: go::plain(&within.clone().into()) }
+    }
 }
 
 type Object = Map<String, Value>;
@@ -40,8 +51,8 @@ fn merge_objects(
         None | Some(Ok("merge")) => {}
         Some(Ok("replace")) => return Ok(without_directives(patch)),
         Some(Ok("delete")) => return Ok(Object::new()),
-        Some(Ok(other)) => return Err(StrategicError::Directive(other.into())),
-        Some(Err(other)) => return Err(StrategicError::Directive(other.clone())),
+        Some(Ok(other)) => return Err(StrategicError::directive(&other.into(), patch)),
+        Some(Err(other)) => return Err(StrategicError::directive(other, patch)),
     }
     if let Some(retained) = patch.get(RETAIN) {
         retain(&mut object, patch, retained)?;
@@ -127,13 +138,13 @@ fn merge_items(
     }
     for item in patch {
         let Some(id) = item.get(key) else {
-            return Err(StrategicError::NoMergeKey { item: item.clone(), key });
+            return Err(StrategicError::no_merge_key(item, key));
         };
         match item.get(DIRECTIVE).and_then(Value::as_str) {
             Some("delete") => items.retain(|present| present.get(key) != Some(id)),
             None | Some("merge") => {
                 let Value::Object(patch) = item else {
-                    return Err(StrategicError::NoMergeKey { item: item.clone(), key });
+                    return Err(StrategicError::no_merge_key(item, key));
                 };
                 match items.iter_mut().find(|present| present.get(key) == Some(id)) {
                     Some(present) => *present = merge(present, patch, field.message())?,
@@ -141,7 +152,10 @@ fn merge_items(
                 }
                 plain.push(item.clone());
             }
-            Some(other) => return Err(StrategicError::Directive(other.into())),
+            Some(other) => {
+                let within = item.as_object().cloned().unwrap_or_default();
+                return Err(StrategicError::directive(&other.into(), &within));
+            }
         }
     }
     Ok((items, plain))
@@ -173,7 +187,8 @@ fn order_list(
     let mut places = plain.map(|item| position(order, item, field));
     let mut last = None;
     if places.any(|place| place.is_none() || std::mem::replace(&mut last, place) > place) {
-        return Err(StrategicError::Order(name.to_owned()));
+        let shown = |list: &[Value]| go::plain(&list.into());
+        return Err(StrategicError::Order { patch: shown(patch), order: shown(order) });
     }
     if current.is_empty() && patch.is_empty() && !object.contains_key(name) {
         return Ok(());

@@ -7,8 +7,6 @@ use crate::cluster::kind::{CLAIM, POD};
 use crate::cluster::store::{is_deleting, names};
 use crate::runtime::VolumeId;
 
-const PROTECTION: &str = "kubernetes.io/pvc-protection";
-
 /// The runtime's volume behind a claim.
 pub fn volume_id(cluster: &str, namespace: &str, claim: &str) -> VolumeId {
     VolumeId(format!("{cluster}/{namespace}/{claim}"))
@@ -58,7 +56,6 @@ fn bind(context: &Context, claim: &Value) {
             return;
         }
         let volume = format!("pvc-{}", uid.as_str().unwrap_or_default());
-        claim["metadata"]["finalizers"] = json!([PROTECTION]);
         claim["spec"]["volumeName"] = json!(volume);
         claim["status"] = json!({
             "phase": "Bound",

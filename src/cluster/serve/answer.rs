@@ -35,21 +35,12 @@ impl Form {
                 None => return Ok(Self::Object),
                 Some("PartialObjectMetadata" | "PartialObjectMetadataList") => return Ok(Self::Metadata),
                 Some("Table") => {
-                    return Ok(Self::Table(match parameters.get("includeObject") {
-                        Some("None") => Include::Nothing,
-                        Some("Object") => Include::Object,
-                        _ => Include::Metadata,
-                    }));
+                    return include(parameters).map(Self::Table);
                 }
                 Some(_) => {}
             }
         }
-        Err(ApiError {
-            code: 406,
-            reason: "NotAcceptable",
-            message: "only the following media types are accepted: application/json".to_owned(),
-            details: None,
-        })
+        Err(ApiError::not_acceptable())
     }
 
     /// One object in this form.
@@ -68,13 +59,32 @@ impl Form {
         let metadata_of = |version: &Value| json!({"resourceVersion": version});
         match self {
             Self::Object => json!({"kind": format!("{}List", kind.kind), "apiVersion": kind.api_version(),
-                "metadata": metadata_of(&version), "items": objects}),
+                "metadata": metadata_of(&version), "items": objects.iter().map(|object| item(object)).collect::<Vec<_>>()}),
             Self::Metadata => json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
                 "metadata": metadata_of(&version),
                 "items": objects.iter().map(|object| metadata(object)).collect::<Vec<_>>()}),
             Self::Table(include) => table::table(kind, &objects, &version, include),
         }
     }
+}
+
+fn include(parameters: &Parameters) -> Result<Include, ApiError> {
+    match parameters.get("includeObject") {
+        None | Some("Metadata") => Ok(Include::Metadata),
+        Some("None") => Ok(Include::Nothing),
+        Some("Object") => Ok(Include::Object),
+        Some(other) => Err(ApiError::bad_request(format!(
+            "Unable to convert to Table as requested: includeObject: Invalid value: {other:?}: must be 'Metadata', 'Object', \
+             'None', or empty"
+        ))),
+    }
+}
+
+/// An object in a list, whose kind says what its items are.
+fn item(object: &Value) -> Value {
+    let fields =
+        object.as_object().into_iter().flatten().filter(|(field, _)| !["kind", "apiVersion"].contains(&field.as_str()));
+    Value::Object(fields.map(|(field, value)| (field.clone(), value.clone())).collect())
 }
 
 /// `PartialObjectMetadata` of an object.
@@ -85,11 +95,14 @@ pub fn metadata(object: &Value) -> Value {
 /// A JSON answer with warnings, each as kubectl prints it.
 pub fn respond(code: StatusCode, body: &Value, warnings: &[String]) -> Response {
     let mut response = (code, axum::Json(body)).into_response();
-    for warning in warnings {
-        let quoted: String = warning.replace('\\', "\\\\").replace('"', "\\\"");
-        if let Ok(value) = format!("299 - \"{quoted}\"").parse() {
-            response.headers_mut().append(header::WARNING, value);
-        }
-    }
+    warnings.iter().for_each(|warning| warn(&mut response, warning));
     response
+}
+
+/// Adds a warning to an answer.
+pub fn warn(response: &mut Response, warning: &str) {
+    let quoted = warning.replace('\\', "\\\\").replace('"', "\\\"");
+    if let Ok(value) = format!("299 - \"{quoted}\"").parse() {
+        response.headers_mut().append(header::WARNING, value);
+    }
 }

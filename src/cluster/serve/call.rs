@@ -5,9 +5,9 @@ use axum::extract::Query;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, header};
-use serde_json::Value;
 
-use crate::cluster::protobuf;
+use crate::cluster::go;
+use crate::cluster::status::FieldError;
 use crate::cluster::store::ApiError;
 
 /// As the API server's own limit.
@@ -37,7 +37,15 @@ impl Parameters {
 
     pub fn number(&self, name: &str) -> Result<Option<u64>, ApiError> {
         let parse = |value: &str| {
-            value.parse().map_err(|_| ApiError::bad_request(format!("invalid {name} {value:?}: expected a number")))
+            value.parse().map_err(|_| {
+                ApiError::bad_request(match name {
+                    "resourceVersion" => format!(
+                        "invalid resource version: resourceVersion: Invalid value: {value:?}: strconv.ParseUint: parsing \
+                         {value:?}: invalid syntax"
+                    ),
+                    _ => format!("strconv.ParseInt: parsing {value:?}: invalid syntax"),
+                })
+            })
         };
         self.get(name).map(parse).transpose()
     }
@@ -60,35 +68,68 @@ pub struct WriteOptions {
     pub force: bool,
 }
 
+/// The way of writing whose options are read; messages name them so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Write {
+    Create,
+    Update,
+    Patch,
+    Apply,
+}
+
+impl Write {
+    fn options(self) -> &'static str {
+        match self {
+            Self::Create => "CreateOptions",
+            Self::Update => "UpdateOptions",
+            Self::Patch | Self::Apply => "PatchOptions",
+        }
+    }
+}
+
 impl WriteOptions {
-    pub fn read(parameters: &Parameters, headers: &HeaderMap) -> Result<Self, ApiError> {
+    /// # Errors
+    /// 422 with everything that is wrong with the options.
+    pub fn read(parameters: &Parameters, headers: &HeaderMap, write: Write) -> Result<Self, ApiError> {
+        let mut errors = Vec::new();
+        let force = parameters.is_true("force");
+        match write {
+            Write::Apply if parameters.get("fieldManager").is_none() => {
+                errors.push(FieldError::required("fieldManager", "is required for apply patch"));
+            }
+            Write::Patch if parameters.get("force").is_some() => {
+                errors.push(FieldError::forbidden("force", "may not be specified for non-apply patch"));
+            }
+            Write::Create | Write::Update | Write::Patch | Write::Apply => {}
+        }
+        let dry_run = dry_run(&parameters.all("dryRun"), &mut errors);
         let validation = match parameters.get("fieldValidation") {
             None | Some("Warn") => FieldValidation::Warn,
             Some("Ignore") => FieldValidation::Ignore,
             Some("Strict") => FieldValidation::Strict,
             Some(other) => {
-                let message =
-                    format!("invalid fieldValidation {other:?}: supported are \"Ignore\", \"Warn\", \"Strict\"");
-                return Err(ApiError::bad_request(message));
+                let supported = ["", "Ignore", "Strict", "Warn"];
+                errors.push(FieldError::unsupported("fieldValidation", &other.into(), &supported));
+                FieldValidation::Warn
             }
         };
+        if !errors.is_empty() {
+            return Err(ApiError::invalid_options(write.options(), &errors));
+        }
         let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or("unknown");
         let agent = agent.split('/').next().unwrap_or(agent);
-        Ok(Self {
-            dry_run: dry_run(&parameters.all("dryRun"))?,
-            manager: parameters.get("fieldManager").unwrap_or(agent).to_owned(),
-            validation,
-            force: parameters.is_true("force"),
-        })
+        let manager = parameters.get("fieldManager").unwrap_or(agent).to_owned();
+        Ok(Self { dry_run, manager, validation, force })
     }
 }
 
 /// Whether `dryRun` says that nothing may be kept.
-pub fn dry_run(values: &[String]) -> Result<bool, ApiError> {
-    match values.iter().find(|value| *value != "All" && !value.is_empty()) {
-        Some(other) => Err(ApiError::bad_request(format!("invalid dryRun {other:?}: supported is \"All\""))),
-        None => Ok(values.iter().any(|value| value == "All")),
+pub fn dry_run(values: &[String], errors: &mut Vec<FieldError>) -> bool {
+    if values.iter().any(|value| value != "All" && !value.is_empty()) {
+        let shown = go::string_list(values.iter().map(String::as_str));
+        errors.push(FieldError::unsupported_as_go("dryRun", &shown, &["All"]));
     }
+    values.iter().any(|value| value == "All")
 }
 
 pub fn content_type(headers: &HeaderMap) -> &str {
@@ -102,22 +143,4 @@ pub async fn read_body(body: Body) -> Result<Bytes, ApiError> {
         message: format!("the body cannot be read, or is over the limit of {LARGEST_BODY} bytes: {error}"),
         details: None,
     })
-}
-
-/// The object in a body: JSON, YAML or protobuf, as its content type says.
-pub fn decode(headers: &HeaderMap, body: &[u8]) -> Result<Value, ApiError> {
-    let content_type = content_type(headers);
-    match content_type.split(';').next().unwrap_or_default().trim() {
-        "application/vnd.kubernetes.protobuf" => {
-            protobuf::decode(body).map_err(|error| ApiError::bad_request(error.to_string()))
-        }
-        "application/yaml" | "application/apply-patch+yaml" => serde_yaml_ng::from_slice(body)
-            .map_err(|error| ApiError::bad_request(format!("error converting YAML to JSON: {error}"))),
-        "application/json"
-        | "application/json-patch+json"
-        | "application/merge-patch+json"
-        | "application/strategic-merge-patch+json" => serde_json::from_slice(body)
-            .map_err(|error| ApiError::bad_request(format!("couldn't get version/kind; json parse error: {error}"))),
-        _ => Err(ApiError::unsupported_media_type(content_type)),
-    }
 }

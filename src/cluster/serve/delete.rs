@@ -6,10 +6,12 @@ use serde_json::{Value, json};
 
 use super::Api;
 use super::answer::{Form, respond};
+use super::body;
 use super::call::{self, Parameters};
 use super::read;
 use super::route::Target;
 use crate::cluster::kind::{JOB, Kind};
+use crate::cluster::status::{self, FieldError};
 use crate::cluster::store::{ApiError, DeleteOptions, Propagation, names};
 
 struct Deletion {
@@ -17,6 +19,7 @@ struct Deletion {
     dry_run: bool,
     uid: Option<String>,
     resource_version: Option<String>,
+    warnings: Vec<String>,
 }
 
 pub fn one(
@@ -36,7 +39,7 @@ pub fn one(
     let object = api.store.delete(target.kind, &namespace, &name, deletion.options)?;
     let is_gone = api.store.get(target.kind, &namespace, &name).is_none();
     let body = if is_gone { deleted(target.kind, &object) } else { (*object).clone() };
-    Ok(respond(StatusCode::OK, &body, &[]))
+    Ok(respond(StatusCode::OK, &body, &deletion.warnings))
 }
 
 pub fn collection(
@@ -57,28 +60,34 @@ pub fn collection(
             _ => {}
         }
     }
-    Ok(respond(StatusCode::OK, &Form::Object.list(target.kind, version, &objects), &[]))
+    Ok(respond(StatusCode::OK, &Form::Object.list(target.kind, version, &objects), &deletion.warnings))
 }
 
 fn deleted(kind: &Kind, object: &Value) -> Value {
-    json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": {
-        "name": object["metadata"]["name"], "group": kind.group, "kind": kind.plural, "uid": object["metadata"]["uid"]}})
+    let (_, name) = names(object);
+    let mut details = status::details(&name, kind.group, kind.plural);
+    details["uid"] = object["metadata"]["uid"].clone();
+    json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details})
 }
 
 fn check_preconditions(kind: &Kind, object: &Value, deletion: &Deletion) -> Result<(), ApiError> {
     for (what, wanted) in [("uid", &deletion.uid), ("resourceVersion", &deletion.resource_version)] {
         let present = object["metadata"][what].as_str().unwrap_or_default();
-        if let Some(wanted) = wanted.as_deref().filter(|wanted| *wanted != present) {
-            let (_, name) = names(object);
-            let word = if what == "uid" { "UID" } else { "ResourceVersion" };
-            let mut error = ApiError::conflict(kind, &name);
-            error.message = format!(
-                "Operation cannot be fulfilled on {} {name:?}: the {word} in the precondition ({wanted}) does not match \
-                 the {word} in record ({present}). The object might have been deleted and then recreated",
-                kind.resource()
-            );
-            return Err(error);
-        }
+        let Some(wanted) = wanted.as_deref().filter(|wanted| *wanted != present) else { continue };
+        let (_, name) = names(object);
+        let (word, happened) = match what {
+            "uid" => ("UID", "deleted and then recreated"),
+            _ => ("ResourceVersion", "modified"),
+        };
+        let qualified =
+            if kind.group.is_empty() { kind.kind.to_owned() } else { format!("{}.{}", kind.kind, kind.group) };
+        let mut error = ApiError::conflict(kind, &name);
+        error.details = Some(status::details(&name, kind.group, kind.kind));
+        error.message = format!(
+            "Operation cannot be fulfilled on {qualified} {name:?}: the {word} in the precondition ({wanted}) does not match \
+             the {word} in record ({present}). The object might have been {happened}"
+        );
+        return Err(error);
     }
     Ok(())
 }
@@ -90,35 +99,61 @@ fn read_options(
     headers: &HeaderMap,
     body: &[u8],
 ) -> Result<Deletion, ApiError> {
-    let body = if body.is_empty() { Value::Null } else { call::decode(headers, body)? };
+    let body = body::delete_options(headers, body)?;
+    let mut errors = Vec::new();
+    let (propagation, warnings) = propagation(kind, parameters, &body, &mut errors);
+    let mut dry_run: Vec<String> = parameters.all("dryRun");
+    dry_run.extend(body["dryRun"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned));
+    let dry_run = call::dry_run(&dry_run, &mut errors);
+    if !errors.is_empty() {
+        return Err(ApiError::invalid_options("DeleteOptions", &errors));
+    }
+    let grace = match body["gracePeriodSeconds"].as_i64() {
+        Some(grace) => Some(grace),
+        None => parameters.number("gracePeriodSeconds")?.and_then(|grace| i64::try_from(grace).ok()),
+    };
+    let precondition = |field: &str| body["preconditions"][field].as_str().map(str::to_owned);
+    Ok(Deletion {
+        options: DeleteOptions { propagation, grace },
+        dry_run,
+        uid: precondition("uid"),
+        resource_version: precondition("resourceVersion"),
+        warnings,
+    })
+}
+
+/// What becomes of what belongs to the object, and what is warned of.
+fn propagation(
+    kind: &'static Kind,
+    parameters: &Parameters,
+    body: &Value,
+    errors: &mut Vec<FieldError>,
+) -> (Propagation, Vec<String>) {
     let policy = body["propagationPolicy"].as_str().or_else(|| parameters.get("propagationPolicy"));
     let orphans = match &body["orphanDependents"] {
         Value::Bool(orphans) => Some(*orphans),
         _ => parameters.get("orphanDependents").map(|_| parameters.is_true("orphanDependents")),
     };
+    if let Some(policy) = policy.filter(|_| orphans.is_some()) {
+        let why = "orphanDependents and deletionPropagation cannot be both set";
+        errors.push(FieldError::invalid("propagationPolicy", &json!(policy), why));
+    }
     let propagation = match (policy, orphans) {
         (Some("Background"), _) | (None, Some(false)) => Propagation::Background,
         (Some("Foreground"), _) => Propagation::Foreground,
         (Some("Orphan"), _) | (None, Some(true)) => Propagation::Orphan,
         (Some(other), _) => {
-            let supported = "supported are \"Background\", \"Foreground\", \"Orphan\"";
-            return Err(ApiError::bad_request(format!("invalid propagationPolicy {other:?}: {supported}")));
+            let supported = ["Foreground", "Background", "Orphan", "nil"];
+            errors.push(FieldError::unsupported("propagationPolicy", &json!(other), &supported));
+            Propagation::Background
         }
         // batch/v1 keeps the habit of its first days: who does not say what shall become of a job's pods keeps them.
-        (None, None) if kind == &JOB => Propagation::Orphan,
+        (None, None) if kind == &JOB => {
+            let warning = "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to \
+                           remove them or set propagationPolicy=Orphan to suppress this warning";
+            return (Propagation::Orphan, vec![warning.to_owned()]);
+        }
         (None, None) => Propagation::Background,
     };
-    let grace = match body["gracePeriodSeconds"].as_i64() {
-        Some(grace) => Some(grace),
-        None => parameters.number("gracePeriodSeconds")?.and_then(|grace| i64::try_from(grace).ok()),
-    };
-    let mut dry_run: Vec<String> = parameters.all("dryRun");
-    dry_run.extend(body["dryRun"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned));
-    let precondition = |field: &str| body["preconditions"][field].as_str().map(str::to_owned);
-    Ok(Deletion {
-        options: DeleteOptions { propagation, grace },
-        dry_run: call::dry_run(&dry_run)?,
-        uid: precondition("uid"),
-        resource_version: precondition("resourceVersion"),
-    })
+    (propagation, Vec::new())
 }

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 
 use super::{Api, answer, call, delete, exec, logs, read, scale, watch, write};
-use crate::cluster::kind::{KINDS, Kind};
+use crate::cluster::kind::{self, KINDS, Kind};
 use crate::cluster::store::ApiError;
 use crate::cluster::{discovery, openapi};
 
@@ -40,7 +40,14 @@ async fn answer(api: Arc<Api>, request: Request<Body>) -> Result<Response, ApiEr
     let path = request.uri().path().to_owned();
     let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
     if let Some(target) = target(&segments) {
-        return dispatch(api, target?, request).await;
+        let target = target?;
+        let is_old = target.kind == &kind::ENDPOINTS;
+        let mut response = dispatch(api, target, request).await?;
+        if is_old {
+            let warning = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice";
+            answer::warn(&mut response, warning);
+        }
+        return Ok(response);
     }
     if request.method() != Method::GET {
         return Err(ApiError::no_such_path());

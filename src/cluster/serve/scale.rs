@@ -6,11 +6,13 @@ use serde_json::{Map, Value, json};
 
 use super::Api;
 use super::answer::respond;
-use super::call::{self, Parameters, WriteOptions};
+use super::body;
+use super::call::{self, Parameters, Write, WriteOptions};
 use super::read;
 use super::route::Target;
 use super::write;
 use crate::cluster::patch::{PatchType, patch};
+use crate::cluster::status::FieldError;
 use crate::cluster::store::ApiError;
 
 pub fn scale(
@@ -27,8 +29,11 @@ pub fn scale(
     if ![Method::PUT, Method::PATCH].contains(method) {
         return Err(ApiError::method_not_allowed());
     }
-    let body = call::decode(headers, body)?;
-    let options = WriteOptions::read(parameters, headers)?;
+    let (body, write) = match *method {
+        Method::PUT => (body::object(target.kind, headers, body)?, Write::Update),
+        _ => (body::patch(headers, patch_type(headers)?, body)?, Write::Patch),
+    };
+    let options = WriteOptions::read(parameters, headers, write)?;
     let asked_version = body["metadata"].get("resourceVersion").filter(|version| version.is_string());
     let written = write::retried(asked_version.is_some() || body.is_array(), || {
         let current = read::find(api, target)?;
@@ -37,26 +42,31 @@ pub fn scale(
             _ => patched(target, headers, &current, &body)?,
         };
         let mut object = (*current).clone();
-        object["spec"]["replicas"] = json!(replicas(&wanted)?);
+        object["spec"]["replicas"] = json!(replicas(target, &wanted)?);
         object["metadata"]["resourceVersion"] = asked_version.cloned().unwrap_or(Value::Null);
         write::update(api, target, &current, object, &options)
     })?;
     Ok(respond(StatusCode::OK, &scale_of(&written), &[]))
 }
 
-fn patched(target: &Target, headers: &HeaderMap, current: &Value, body: &Value) -> Result<Value, ApiError> {
-    let content_type = call::content_type(headers);
-    let patch_type = PatchType::of(content_type).filter(|patch_type| *patch_type != PatchType::Apply);
-    let patch_type = patch_type.ok_or_else(|| ApiError::unsupported_media_type(content_type))?;
-    patch(target.kind, &scale_of(current), patch_type, body)
+fn patch_type(headers: &HeaderMap) -> Result<PatchType, ApiError> {
+    let patch_type = PatchType::of(call::content_type(headers)).filter(|patch_type| *patch_type != PatchType::Apply);
+    patch_type.ok_or_else(ApiError::unsupported_patch_type)
 }
 
-fn replicas(scale: &Value) -> Result<i64, ApiError> {
-    match &scale["spec"]["replicas"] {
+fn patched(target: &Target, headers: &HeaderMap, current: &Value, body: &Value) -> Result<Value, ApiError> {
+    patch(target.kind, &scale_of(current), patch_type(headers)?, body)
+}
+
+fn replicas(target: &Target, scale: &Value) -> Result<i64, ApiError> {
+    let value = &scale["spec"]["replicas"];
+    let invalid = |value| {
+        let error = FieldError::invalid("spec.replicas", value, "must be greater than or equal to 0");
+        ApiError::invalid_named("autoscaling", "Scale", target.name.as_deref().unwrap_or_default(), &[error])
+    };
+    match value {
         Value::Null => Ok(0),
-        value => value.as_i64().filter(|replicas| *replicas >= 0).ok_or_else(|| {
-            ApiError::bad_request(format!("spec.replicas: Invalid value: {value}: must be greater than or equal to 0"))
-        }),
+        value => value.as_i64().filter(|replicas| *replicas >= 0).ok_or_else(|| invalid(value)),
     }
 }
 

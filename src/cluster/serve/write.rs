@@ -6,12 +6,13 @@ use serde_json::{Value, json};
 
 use super::Api;
 use super::answer::{Form, respond};
-use super::call::{self, FieldValidation, Parameters, WriteOptions};
+use super::body::{self, Origin};
+use super::call::{self, Parameters, Write, WriteOptions};
 use super::read;
 use super::route::Target;
 use crate::cluster::kind::{self, Kind};
 use crate::cluster::patch::{PatchType, patch as apply_patch};
-use crate::cluster::store::{ApiError, names, now};
+use crate::cluster::store::{ApiError, names, now, random_uid};
 use crate::cluster::{apply, default, discovery, strict, validate};
 
 /// A write without a resourceVersion is tried again this often when another write came between.
@@ -25,10 +26,12 @@ pub fn create(
     body: &[u8],
 ) -> Result<Response, ApiError> {
     let form = Form::of(headers, parameters)?;
-    let options = WriteOptions::read(parameters, headers)?;
-    let mut object = call::decode(headers, body)?;
-    let warnings = check_body(target, &mut object, options.validation)?;
+    let options = WriteOptions::read(parameters, headers, Write::Create)?;
+    let mut warnings = body::check_twice(target.kind, headers, body, options.validation)?;
+    let mut object = body::object(target.kind, headers, body)?;
+    warnings.extend(body::check(target, &mut object, options.validation, Origin::Body)?);
     let object = insert(api, target, object, &options)?;
+    warnings.extend(validate::warnings(&object));
     Ok(respond(StatusCode::CREATED, &form.one(target.kind, &object), &warnings))
 }
 
@@ -40,12 +43,14 @@ pub fn replace(
     body: &[u8],
 ) -> Result<Response, ApiError> {
     let form = Form::of(headers, parameters)?;
-    let options = WriteOptions::read(parameters, headers)?;
-    let mut object = call::decode(headers, body)?;
-    let warnings = check_body(target, &mut object, options.validation)?;
+    let options = WriteOptions::read(parameters, headers, Write::Update)?;
+    let mut warnings = body::check_twice(target.kind, headers, body, options.validation)?;
+    let mut object = body::object(target.kind, headers, body)?;
+    warnings.extend(body::check(target, &mut object, options.validation, Origin::Body)?);
     let names_version = object["metadata"]["resourceVersion"].as_str().is_some_and(|version| !version.is_empty());
     let object = retried(names_version, || {
         let current = read::find(api, target)?;
+        check_identity(target.kind, &current, &object)?;
         update(api, target, &current, object.clone(), &options)
     })?;
     Ok(respond(StatusCode::OK, &form.one(target.kind, &object), &warnings))
@@ -59,18 +64,24 @@ pub fn patch(
     body: &[u8],
 ) -> Result<Response, ApiError> {
     let form = Form::of(headers, parameters)?;
-    let options = WriteOptions::read(parameters, headers)?;
-    let content_type = call::content_type(headers);
-    let patch_type = PatchType::of(content_type).ok_or_else(|| ApiError::unsupported_media_type(content_type))?;
-    let body = call::decode(headers, body)?;
-    if patch_type == PatchType::Apply {
-        return server_side_apply(api, target, form, body, &options);
-    }
+    let patch_type = PatchType::of(call::content_type(headers)).ok_or_else(ApiError::unsupported_patch_type)?;
+    let write = if patch_type == PatchType::Apply { Write::Apply } else { Write::Patch };
+    let options = WriteOptions::read(parameters, headers, write)?;
+    let body = body::patch(headers, patch_type, body)?;
+    let origin = match patch_type {
+        PatchType::Apply => return server_side_apply(api, target, form, body, &options),
+        PatchType::Strategic => Origin::Merged(&body),
+        PatchType::Json | PatchType::Merge => Origin::Patched,
+    };
     let (object, warnings) = retried(names_a_version(&body), || {
         let current = read::find(api, target)?;
         let mut object = apply_patch(target.kind, &current, patch_type, &body)?;
-        let warnings = check_body(target, &mut object, options.validation)?;
-        Ok((update(api, target, &current, object, &options)?, warnings))
+        let mut warnings = body::check(target, &mut object, options.validation, origin)?;
+        let object = update(api, target, &current, object, &options)?;
+        if object["spec"] != current["spec"] {
+            warnings.extend(validate::warnings(&object));
+        }
+        Ok((object, warnings))
     })?;
     Ok(respond(StatusCode::OK, &form.one(target.kind, &object), &warnings))
 }
@@ -100,73 +111,29 @@ fn server_side_apply(
     mut body: Value,
     options: &WriteOptions,
 ) -> Result<Response, ApiError> {
-    // Unknown fields are an error in an apply, whatever fieldValidation says of others.
-    let warnings = check_body(target, &mut body, FieldValidation::Strict)?;
     let name = target.name.as_deref().unwrap_or_default();
-    body["metadata"]["name"] = json!(name);
+    if !body["metadata"]["name"].is_string() {
+        body["metadata"]["name"] = json!(name);
+    }
+    let warnings = body::check(target, &mut body, options.validation, Origin::Applied)?;
     let (code, object) = retried(names_a_version(&body), || {
         let current = api.store.get(target.kind, target.namespace(), name);
-        let applied = apply::apply(target.kind, current.as_deref(), &body, &options.manager, options.force)?;
+        let mut applied = apply::apply(target.kind, current.as_deref(), &body, &options.manager, options.force)?;
         match current {
             Some(current) => Ok((StatusCode::OK, update_managed(api, target, &current, applied, options)?)),
             None if target.subresource.is_some() => Err(ApiError::not_found(target.kind, name)),
-            None => Ok((StatusCode::CREATED, insert_managed(api, target, applied, options)?)),
+            None => {
+                // The version of what is not there says nothing.
+                applied["metadata"]["resourceVersion"] = Value::Null;
+                Ok((StatusCode::CREATED, insert_managed(api, target, applied, options)?))
+            }
         }
     })?;
     Ok(respond(code, &form.one(target.kind, &object), &warnings))
 }
 
-/// Brings a body to the path's kind, namespace and name, and finds fields that are unknown or of another type.
-fn check_body(target: &Target, object: &mut Value, validation: FieldValidation) -> Result<Vec<String>, ApiError> {
-    let kind = target.kind;
-    let (version, name) = (kind.api_version(), kind.kind);
-    if !object.is_object() {
-        return Err(ApiError::bad_request(format!("the object provided is unrecognized (must be of type {name})")));
-    }
-    for (field, wanted) in [("apiVersion", version.as_str()), ("kind", name)] {
-        match object[field].as_str() {
-            None | Some("") => object[field] = json!(wanted),
-            Some(present) if present == wanted => {}
-            Some(_) => {
-                return Err(ApiError::bad_request(format!(
-                    "{} in version {} cannot be handled as a {name}: converting to {version} {name} is not possible",
-                    object["kind"], object["apiVersion"]
-                )));
-            }
-        }
-    }
-    let unknown = strict::check(kind, object)?;
-    if validation == FieldValidation::Strict && !unknown.is_empty() {
-        return Err(ApiError::bad_request(format!(
-            "{name} in version {version:?} cannot be handled as a {name}: strict decoding error: {}",
-            unknown.join(", ")
-        )));
-    }
-    strict::prune(kind, object);
-    if !object["metadata"].is_object() {
-        object["metadata"] = json!({});
-    }
-    if let Some(wanted) = &target.namespace {
-        match object["metadata"]["namespace"].as_str() {
-            None | Some("") => object["metadata"]["namespace"] = json!(wanted),
-            Some(present) if present == wanted => {}
-            Some(_) => {
-                let message = "the namespace of the provided object does not match the namespace sent on the request";
-                return Err(ApiError::bad_request(message));
-            }
-        }
-    }
-    if let (Some(wanted), Some(present)) = (&target.name, object["metadata"]["name"].as_str())
-        && wanted != present
-    {
-        return Err(ApiError::bad_request(format!(
-            "the name of the object ({present}) does not match the name on the URL ({wanted})"
-        )));
-    }
-    if validation == FieldValidation::Ignore { Ok(Vec::new()) } else { Ok(unknown) }
-}
-
 fn insert(api: &Api, target: &Target, mut object: Value, options: &WriteOptions) -> Result<Value, ApiError> {
+    strict::drop_empty(target.kind, &mut object);
     apply::track(target.kind, None, &mut object, &options.manager, target.subresource.as_deref());
     insert_managed(api, target, object, options)
 }
@@ -174,21 +141,24 @@ fn insert(api: &Api, target: &Target, mut object: Value, options: &WriteOptions)
 fn insert_managed(api: &Api, target: &Target, mut object: Value, options: &WriteOptions) -> Result<Value, ApiError> {
     let kind = target.kind;
     if let Some(metadata) = object["metadata"].as_object_mut() {
-        let servers_own =
-            ["uid", "creationTimestamp", "generation", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds"];
-        metadata.retain(|field, _| !servers_own.contains(&field.as_str()));
+        let servers_own = ["uid", "creationTimestamp", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds"];
+        let is_counted = |field: &str| field == "generation" && kind.has_generation();
+        metadata.retain(|field, _| !servers_own.contains(&field.as_str()) && !is_counted(field));
         if metadata
             .shift_remove("resourceVersion")
             .is_some_and(|version| version.as_str().is_some_and(|v| !v.is_empty()))
         {
-            return Err(ApiError::bad_request("resourceVersion should not be set on objects to be created"));
+            return Err(ApiError::unexplained("resourceVersion should not be set on objects to be created"));
         }
     }
     if discovery::has_status(kind) {
         object.as_object_mut().map(|object| object.shift_remove("status"));
     }
     generate_name(&mut object);
+    object["metadata"]["uid"] = json!(random_uid());
+    strict::drop_empty(kind, &mut object);
     default::default(kind, &mut object);
+    default::on_create(kind, &mut object);
     let (_, name) = names(&object);
     validate::create(kind, &object)?;
     check_namespace(api, target, &name)?;
@@ -231,6 +201,7 @@ pub fn update(
     options: &WriteOptions,
 ) -> Result<Value, ApiError> {
     keep_what_the_path_does_not_write(target, current, &mut object);
+    strict::drop_empty(target.kind, &mut object);
     default::default(target.kind, &mut object);
     apply::track(target.kind, Some(current), &mut object, &options.manager, target.subresource.as_deref());
     update_managed(api, target, current, object, options)
@@ -245,8 +216,8 @@ fn update_managed(
 ) -> Result<Value, ApiError> {
     let kind = target.kind;
     keep_what_the_path_does_not_write(target, current, &mut object);
+    strict::drop_empty(kind, &mut object);
     default::default(kind, &mut object);
-    check_identity(kind, current, &object)?;
     // What controllers made did not go through here: compared is what either would be with its defaults.
     let mut before = current.clone();
     default::default(kind, &mut before);
@@ -280,6 +251,15 @@ fn keep_what_the_path_does_not_write(target: &Target, current: &Value, object: &
             None => drop(object.as_object_mut().map(|object| object.shift_remove("status"))),
         }
     }
+    // Of the two ways to say a service's address, the one that changes is meant.
+    let address = |service: &Value, field: &str| service["spec"][field].clone();
+    if target.kind == &kind::SERVICE
+        && address(object, "clusterIP") != address(current, "clusterIP")
+        && address(object, "clusterIPs") == address(current, "clusterIPs")
+        && address(object, "clusterIP").is_string()
+    {
+        object["spec"]["clusterIPs"] = json!([address(object, "clusterIP")]);
+    }
     for field in ["uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds"] {
         if object["metadata"].get(field).is_none_or(Value::is_null)
             && let Some(value) = current["metadata"].get(field)
@@ -289,19 +269,24 @@ fn keep_what_the_path_does_not_write(target: &Target, current: &Value, object: &
     }
 }
 
+/// A replacement that names another object's uid is not for this one.
 fn check_identity(kind: &Kind, current: &Value, object: &Value) -> Result<(), ApiError> {
     let (present, sent) = (&current["metadata"]["uid"], &object["metadata"]["uid"]);
-    if present == sent {
-        return Ok(());
-    }
-    let (_, name) = names(current);
+    let Some(sent) = sent.as_str().filter(|sent| !sent.is_empty() && present != sent) else { return Ok(()) };
+    let (namespace, name) = names(current);
+    let folder = match kind.kind {
+        "Service" => "services/specs",
+        "Endpoints" => "services/endpoints",
+        "Node" => "minions",
+        _ => kind.plural,
+    };
+    let place = if namespace.is_empty() { name.clone() } else { format!("{namespace}/{name}") };
     let mut error = ApiError::conflict(kind, &name);
-    let text = |uid: &Value| uid.as_str().unwrap_or_default().to_owned();
     error.message = format!(
-        "Operation cannot be fulfilled on {} {name:?}: Precondition failed: UID in precondition: {}, UID in object meta: {}",
+        "Operation cannot be fulfilled on {} {name:?}: StorageError: invalid object, Code: 4, Key: /registry/{folder}/{place}, \
+         ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {sent}, UID in object meta: {}",
         kind.resource(),
-        text(sent),
-        text(present)
+        present.as_str().unwrap_or_default()
     );
     Err(error)
 }

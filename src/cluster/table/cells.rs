@@ -31,7 +31,7 @@ pub fn length(list: &Value) -> Value {
     json!(list.as_array().map_or(0, Vec::len))
 }
 
-fn list<'a>(object: &'a Value, field: &str) -> impl Iterator<Item = &'a Value> {
+pub fn list<'a>(object: &'a Value, field: &str) -> impl Iterator<Item = &'a Value> {
     object[field].as_array().into_iter().flatten()
 }
 
@@ -40,7 +40,7 @@ fn since(moment: &Value) -> Option<i64> {
     Some((Timestamp::now().as_second() - moment.as_second()).max(0))
 }
 
-fn since_text(moment: &Value) -> String {
+pub fn since_text(moment: &Value) -> String {
     since(moment).map_or_else(|| "<unknown>".to_owned(), duration)
 }
 
@@ -65,85 +65,6 @@ pub fn duration(seconds: i64) -> String {
         691_200..63_072_000 => format!("{days}d"),
         63_072_000..252_288_000 => pair(days / 365, 'y', days % 365, 'd'),
         _ => format!("{}y", days / 365),
-    }
-}
-
-pub fn pod_ready(pod: &Value) -> Value {
-    let ready = list(&pod["status"], "containerStatuses").filter(|status| status["ready"] == true).count();
-    json!(format!("{ready}/{}", list(&pod["spec"], "containers").count()))
-}
-
-pub fn pod_restarts(pod: &Value) -> Value {
-    let statuses = || list(&pod["status"], "containerStatuses");
-    let restarts: i64 = statuses().filter_map(|status| status["restartCount"].as_i64()).sum();
-    let ends = statuses().filter_map(|status| status["lastState"]["terminated"]["finishedAt"].as_str());
-    match ends.max().filter(|_| restarts > 0) {
-        Some(last) => json!(format!("{restarts} ({} ago)", since_text(&json!(last)))),
-        None => json!(restarts.to_string()),
-    }
-}
-
-/// The word for a pod's state: its containers' reasons say more than its phase.
-pub fn pod_status(pod: &Value) -> Value {
-    let status = &pod["status"];
-    let reason = status["reason"].as_str().or(status["phase"].as_str()).unwrap_or("Unknown").to_owned();
-    let initializing = init_status(pod);
-    let reason = match &initializing {
-        Some(word) => word.clone(),
-        None => containers_status(pod, reason),
-    };
-    if pod["metadata"]["deletionTimestamp"].is_string() {
-        return json!("Terminating");
-    }
-    json!(reason)
-}
-
-fn init_status(pod: &Value) -> Option<String> {
-    let total = list(&pod["spec"], "initContainers").count();
-    for (index, status) in list(&pod["status"], "initContainerStatuses").enumerate() {
-        let state = &status["state"];
-        let ended = &state["terminated"];
-        if ended["exitCode"] == 0 {
-            continue;
-        }
-        let waiting = state["waiting"]["reason"].as_str().filter(|reason| *reason != "PodInitializing");
-        return Some(match (ended.is_object(), waiting) {
-            (true, _) => format!("Init:{}", end_word(ended)),
-            (false, Some(reason)) => format!("Init:{reason}"),
-            (false, None) => format!("Init:{index}/{total}"),
-        });
-    }
-    None
-}
-
-fn containers_status(pod: &Value, phase: String) -> String {
-    let mut reason = phase;
-    let mut has_running = false;
-    let statuses: Vec<_> = list(&pod["status"], "containerStatuses").collect();
-    for status in statuses.iter().rev() {
-        let state = &status["state"];
-        if let Some(waiting) = state["waiting"]["reason"].as_str().filter(|reason| !reason.is_empty()) {
-            reason = waiting.to_owned();
-        } else if state["terminated"].is_object() {
-            reason = end_word(&state["terminated"]);
-        } else if state["running"].is_object() && status["ready"] == true {
-            has_running = true;
-        }
-    }
-    let conditions: Vec<_> = list(&pod["status"], "conditions").collect();
-    let is_ready = conditions.iter().any(|condition| condition["type"] == "Ready" && condition["status"] == "True");
-    match (reason.as_str(), has_running) {
-        ("Completed", true) if is_ready => "Running".to_owned(),
-        ("Completed", true) => "NotReady".to_owned(),
-        _ => reason,
-    }
-}
-
-fn end_word(terminated: &Value) -> String {
-    match (terminated["reason"].as_str(), terminated["signal"].as_i64().filter(|signal| *signal != 0)) {
-        (Some(reason), _) if !reason.is_empty() => reason.to_owned(),
-        (_, Some(signal)) => format!("Signal:{signal}"),
-        (_, None) => format!("ExitCode:{}", terminated["exitCode"].as_i64().unwrap_or(0)),
     }
 }
 
@@ -180,15 +101,36 @@ fn pairs(labels: &Value) -> Option<String> {
     Some(pairs.join(","))
 }
 
+/// A selector as `-l` would take it: labels first, then expressions by key, with their values in order.
 pub fn label_selector(object: &Value) -> Value {
-    json!(pairs(&object["spec"]["selector"]["matchLabels"]).unwrap_or_else(|| "<none>".to_owned()))
+    let selector = &object["spec"]["selector"];
+    let mut terms: Vec<(String, String)> = Vec::new();
+    for (key, value) in selector["matchLabels"].as_object().into_iter().flatten() {
+        terms.push((key.clone(), format!("{key}={}", value.as_str().unwrap_or_default())));
+    }
+    for expression in list(selector, "matchExpressions") {
+        let key = expression["key"].as_str().unwrap_or_default();
+        let mut values: Vec<_> = list(expression, "values").filter_map(Value::as_str).collect();
+        values.sort_unstable();
+        let values = values.join(",");
+        let term = match expression["operator"].as_str() {
+            Some("In") => format!("{key} in ({values})"),
+            Some("NotIn") => format!("{key} notin ({values})"),
+            Some("DoesNotExist") => format!("!{key}"),
+            _ => key.to_owned(),
+        };
+        terms.push((key.to_owned(), term));
+    }
+    terms.sort();
+    let terms: Vec<_> = terms.into_iter().map(|(_, term)| term).collect();
+    or_none(&json!(terms.join(",")))
 }
 
 pub fn selector(service: &Value) -> Value {
     json!(pairs(&service["spec"]["selector"]).unwrap_or_else(|| "<none>".to_owned()))
 }
 
-fn has_condition(object: &Value, condition_type: &str) -> bool {
+pub fn has_condition(object: &Value, condition_type: &str) -> bool {
     list(&object["status"], "conditions").any(|one| one["type"] == condition_type && one["status"] == "True")
 }
 
@@ -259,8 +201,8 @@ pub fn service_ports(service: &Value) -> Value {
 pub fn endpoint_addresses(endpoints: &Value) -> Value {
     let all: Vec<String> = list(endpoints, "subsets")
         .flat_map(|subset| {
-            let addresses = list(subset, "addresses").filter_map(|address| address["ip"].as_str());
-            addresses.flat_map(|ip| list(subset, "ports").map(move |port| format!("{ip}:{}", port["port"])))
+            let addresses = || list(subset, "addresses").filter_map(|address| address["ip"].as_str());
+            list(subset, "ports").flat_map(move |port| addresses().map(move |ip| format!("{ip}:{}", port["port"])))
         })
         .collect();
     match all.len() {
@@ -272,6 +214,28 @@ pub fn endpoint_addresses(endpoints: &Value) -> Value {
 pub fn data_count(object: &Value) -> Value {
     let entries = |field: &str| object[field].as_object().map_or(0, serde_json::Map::len);
     json!(entries("data") + entries("binaryData"))
+}
+
+pub fn node_roles(node: &Value) -> Value {
+    let labels = node["metadata"]["labels"].as_object().into_iter().flatten();
+    let mut roles: Vec<_> = labels
+        .filter_map(|(key, value)| match key.as_str() {
+            "kubernetes.io/role" => value.as_str(),
+            key => key.strip_prefix("node-role.kubernetes.io/"),
+        })
+        .filter(|role| !role.is_empty())
+        .collect();
+    roles.sort_unstable();
+    or_none(&json!(roles.join(",")))
+}
+
+pub fn node_address(node: &Value, address_type: &str) -> Value {
+    let mut addresses = list(&node["status"], "addresses").filter(|address| address["type"] == address_type);
+    or_none(addresses.next().map_or(&Value::Null, |address| &address["address"]))
+}
+
+pub fn or_unknown(value: &Value) -> Value {
+    value.as_str().filter(|text| !text.is_empty()).map_or_else(|| json!("<unknown>"), |text| json!(text))
 }
 
 pub fn node_status(node: &Value) -> Value {
@@ -311,8 +275,18 @@ pub fn event_object(event: &Value) -> Value {
     json!(format!("{}/{}", field("kind").to_lowercase(), field("name")))
 }
 
+pub fn event_source(event: &Value) -> Value {
+    let field = |name: &str| event["source"][name].as_str().filter(|text| !text.is_empty());
+    let component = field("component").or(event["reportingComponent"].as_str()).unwrap_or_default();
+    match field("host").or(event["reportingInstance"].as_str().filter(|host| !host.is_empty())) {
+        Some(host) => json!(format!("{component}, {host}")),
+        None => json!(component),
+    }
+}
+
 pub fn event_count(event: &Value) -> Value {
-    json!(event["count"].as_i64().unwrap_or(1).to_string())
+    let count = event["series"]["count"].as_i64().or(event["count"].as_i64());
+    json!(count.unwrap_or(1))
 }
 
 #[cfg(test)]
@@ -340,17 +314,5 @@ mod tests {
         ] {
             assert_eq!(duration(seconds), text);
         }
-    }
-
-    #[test]
-    fn a_pod_status_says_what_its_containers_say() {
-        let pod = |state: Value| json!({"status": {"phase": "Running", "containerStatuses": [{"state": state}]}});
-        assert_eq!(pod_status(&pod(json!({"running": {}}))), "Running");
-        assert_eq!(pod_status(&pod(json!({"waiting": {"reason": "CrashLoopBackOff"}}))), "CrashLoopBackOff");
-        assert_eq!(pod_status(&pod(json!({"terminated": {"exitCode": 1, "reason": "Error"}}))), "Error");
-        assert_eq!(pod_status(&pod(json!({"terminated": {"exitCode": 3}}))), "ExitCode:3");
-        let initializing = json!({"spec": {"initContainers": [{}, {}]}, "status": {"phase": "Pending",
-            "initContainerStatuses": [{"state": {"terminated": {"exitCode": 0}}}, {"state": {"running": {}}}]}});
-        assert_eq!(pod_status(&initializing), "Init:1/2");
     }
 }

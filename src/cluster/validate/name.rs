@@ -72,6 +72,27 @@ pub fn environment(name: &str) -> Option<String> {
     (!name.bytes().all(|byte| (b' '..=b'~').contains(&byte) && byte != b'=')).then(|| ENV_NAME.to_owned())
 }
 
+/// What is wrong with the name of a port.
+pub fn port(name: &str) -> Vec<&'static str> {
+    let mut problems = Vec::new();
+    if name.len() > 15 {
+        problems.push("must be no more than 15 characters");
+    }
+    if !name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-') {
+        problems.push("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)");
+    }
+    if !name.bytes().any(|byte| byte.is_ascii_lowercase()) {
+        problems.push("must contain at least one letter (a-z)");
+    }
+    if name.contains("--") {
+        problems.push("must not contain consecutive hyphens");
+    }
+    if name.starts_with('-') || name.ends_with('-') {
+        problems.push("must not begin or end with a hyphen");
+    }
+    problems
+}
+
 fn is_word(text: &str) -> bool {
     let is_end = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
     is_end(text.chars().next())
@@ -81,6 +102,12 @@ fn is_word(text: &str) -> bool {
 
 fn qualified(key: &str) -> Option<String> {
     let (prefix, name) = key.split_once('/').map_or((None, key), |(prefix, name)| (Some(prefix), name));
+    if name.contains('/') {
+        let what = QUALIFIED.strip_prefix("name part ").unwrap_or(QUALIFIED);
+        return Some(format!(
+            "a qualified name {what} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
+        ));
+    }
     if let Some(why) = prefix.and_then(subdomain) {
         return Some(format!("prefix part {why}"));
     }

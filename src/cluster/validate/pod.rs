@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::{Errors, name};
+use super::{Errors, name, resources};
 use crate::cluster::status::FieldError;
 
 fn list<'a>(object: &'a Value, field: &str) -> impl Iterator<Item = (usize, &'a Value)> {
@@ -18,7 +18,7 @@ pub fn spec(spec: &Value, at: &str, errors: &mut Errors) {
         errors.push(FieldError::required(format!("{at}.containers"), ""));
     }
     let mut seen = BTreeSet::new();
-    for field in ["initContainers", "containers"] {
+    for field in ["containers", "initContainers"] {
         for (index, one) in list(spec, field) {
             let at = format!("{at}.{field}[{index}]");
             let container_name = one["name"].as_str().unwrap_or_default();
@@ -105,6 +105,7 @@ fn container(container: &Value, at: &str, volumes: &BTreeSet<&str>, errors: &mut
     );
     ports(container, at, errors);
     environment(container, at, errors);
+    resources::container(&container["resources"], &format!("{at}.resources"), errors);
     let mut paths = BTreeSet::new();
     for (index, mount) in list(container, "volumeMounts") {
         let at = format!("{at}.volumeMounts[{index}]");
@@ -134,11 +135,17 @@ fn ports(container: &Value, at: &str, errors: &mut Errors) {
     let mut names = BTreeSet::new();
     for (index, port) in list(container, "ports") {
         let at = format!("{at}.ports[{index}]");
-        port_number(&port["containerPort"], &format!("{at}.containerPort"), errors);
-        if let Some(port_name) = port["name"].as_str()
-            && !names.insert(port_name)
-        {
-            errors.push(FieldError::duplicate(format!("{at}.name"), &port["name"]));
+        if let Some(port_name) = port["name"].as_str().filter(|port_name| !port_name.is_empty()) {
+            let problems = name::port(port_name);
+            if problems.is_empty() && !names.insert(port_name) {
+                errors.push(FieldError::duplicate(format!("{at}.name"), &port["name"]));
+            }
+            let invalid = |why: &&str| FieldError::invalid(format!("{at}.name"), &port["name"], why);
+            errors.extend(problems.iter().map(invalid));
+        }
+        match port["containerPort"].as_i64() {
+            None | Some(0) => errors.push(FieldError::required(format!("{at}.containerPort"), "")),
+            Some(_) => port_number(&port["containerPort"], &format!("{at}.containerPort"), errors),
         }
         one_of(&port["protocol"], &format!("{at}.protocol"), &["SCTP", "TCP", "UDP"], errors);
     }
@@ -180,8 +187,9 @@ fn environment(container: &Value, at: &str, errors: &mut Errors) {
                 if reference["key"].as_str().unwrap_or_default().is_empty() {
                     errors.push(FieldError::required(format!("{at}.valueFrom.{source}.key"), ""));
                 }
-                if reference["name"].as_str().unwrap_or_default().is_empty() {
-                    errors.push(FieldError::required(format!("{at}.valueFrom.{source}.name"), ""));
+                let referred = reference["name"].as_str().unwrap_or_default();
+                if let Some(why) = name::subdomain(referred) {
+                    errors.push(FieldError::invalid(format!("{at}.valueFrom.{source}.name"), &json!(referred), &why));
                 }
             }
         }
@@ -189,12 +197,12 @@ fn environment(container: &Value, at: &str, errors: &mut Errors) {
 }
 
 fn check_probe(probe: &Value, at: &str, errors: &mut Errors) {
-    let handlers =
-        ["exec", "httpGet", "tcpSocket", "grpc"].iter().filter(|handler| probe[**handler].is_object()).count();
-    match handlers {
-        0 => errors.push(FieldError::required(at, "must specify a handler type")),
-        1 => {}
-        _ => errors.push(FieldError::forbidden(at, "may not specify more than 1 handler type")),
+    let mut handlers = ["exec", "httpGet", "tcpSocket", "grpc"].iter().filter(|handler| probe[**handler].is_object());
+    if handlers.next().is_none() {
+        errors.push(FieldError::required(at, "must specify a handler type"));
+    }
+    for more in handlers {
+        errors.push(FieldError::forbidden(format!("{at}.{more}"), "may not specify more than 1 handler type"));
     }
     let is_liveness = !at.ends_with("readinessProbe");
     if is_liveness && probe["successThreshold"].as_i64().is_some_and(|threshold| threshold != 1) {

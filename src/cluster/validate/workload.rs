@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Errors, name, pod};
+use super::{Errors, name, pod, resources, schedule};
+use crate::cluster::go;
 use crate::cluster::status::FieldError;
 
 fn non_negative(spec: &Value, at: &str, fields: &[&str], errors: &mut Errors) {
@@ -12,7 +13,7 @@ fn non_negative(spec: &Value, at: &str, fields: &[&str], errors: &mut Errors) {
 }
 
 /// Selector and template of a workload, which must fit together.
-pub fn selected_template(spec: &Value, errors: &mut Errors) {
+pub fn selected_template(kind: &str, spec: &Value, errors: &mut Errors) {
     non_negative(spec, "spec", &["replicas", "minReadySeconds", "revisionHistoryLimit"], errors);
     let selector = &spec["selector"];
     let labels = &spec["template"]["metadata"]["labels"];
@@ -23,15 +24,19 @@ pub fn selected_template(spec: &Value, errors: &mut Errors) {
     };
     if selector.is_null() {
         errors.push(FieldError::required("spec.selector", ""));
+        errors.push(mismatch(labels));
     } else if is_empty("matchLabels") && is_empty("matchExpressions") {
-        errors.push(FieldError::invalid("spec.selector", selector, "empty selector is invalid for deployment"));
+        errors.push(FieldError::invalid("spec.selector", selector, &format!("empty selector is invalid for {kind}")));
     } else if !matches(selector, labels) {
-        let labels = if labels.is_null() { json!({}) } else { labels.clone() };
-        let why = "`selector` does not match template `labels`";
-        errors.push(FieldError::invalid("spec.template.metadata.labels", &labels, why));
+        errors.push(mismatch(labels));
     }
     template(&spec["template"], "spec.template", errors);
     always(&spec["template"]["spec"], "spec.template.spec", errors);
+}
+
+fn mismatch(labels: &Value) -> FieldError {
+    let why = "`selector` does not match template `labels`";
+    FieldError::invalid_as_go("spec.template.metadata.labels", &go::string_map(labels), why)
 }
 
 fn template(template: &Value, at: &str, errors: &mut Errors) {
@@ -64,9 +69,13 @@ fn matches(selector: &Value, labels: &Value) -> bool {
 }
 
 pub fn deployment(spec: &Value, errors: &mut Errors) {
-    selected_template(spec, errors);
+    selected_template("deployment", spec, errors);
     let strategy = &spec["strategy"];
-    pod::one_of(&strategy["type"], "spec.strategy.type", &["Recreate", "RollingUpdate"], errors);
+    if let Some(unknown) = strategy["type"].as_str().filter(|known| !["Recreate", "RollingUpdate"].contains(known)) {
+        let shown =
+            format!("apps.DeploymentStrategy{{Type:{unknown:?}, RollingUpdate:(*apps.RollingUpdateDeployment)(nil)}}");
+        errors.push(FieldError::unsupported_as_go("spec.strategy", &shown, &["Recreate", "RollingUpdate"]));
+    }
     if strategy["type"] == "Recreate" && strategy["rollingUpdate"].is_object() {
         let why = "may not be specified when strategy `type` is 'Recreate'";
         errors.push(FieldError::forbidden("spec.strategy.rollingUpdate", why));
@@ -92,7 +101,7 @@ fn selected_template_of_set(spec: &Value, errors: &mut Errors) {
         all.push(json!({"name": claim["metadata"]["name"], "persistentVolumeClaim": {"claimName": claim["metadata"]["name"]}}));
     }
     *volumes = json!(all);
-    selected_template(&spec, errors);
+    selected_template("statefulset", &spec, errors);
 }
 
 /// Everything but a few fields of a StatefulSet's spec stays as it was made.
@@ -128,14 +137,41 @@ pub fn job(spec: &Value, at: &str, errors: &mut Errors) {
     template(&spec["template"], &format!("{at}.template"), errors);
     let policy = &spec["template"]["spec"]["restartPolicy"];
     if !["OnFailure", "Never"].contains(&policy.as_str().unwrap_or_default()) {
-        // The server's own words have "valid values", unlike those of other lists.
-        let message = format!("Required value: valid values: {:?}, {:?}", "OnFailure", "Never");
-        let unset = policy.as_str().unwrap_or_default().is_empty();
         let field = format!("{at}.template.spec.restartPolicy");
-        errors.push(match unset {
-            true => FieldError { reason: "FieldValueRequired", field, message },
-            false => FieldError::unsupported(field, policy, &["OnFailure", "Never"]),
-        });
+        errors.push(FieldError::required(field, "valid values: \"OnFailure\", \"Never\""));
+    }
+}
+
+/// Selector and labels of a job are the server's own, unless it is told otherwise.
+pub fn job_selector(job: &Value, errors: &mut Errors) {
+    let spec = &job["spec"];
+    if spec["manualSelector"] == true {
+        return;
+    }
+    let (uid, name) = (&job["metadata"]["uid"], &job["metadata"]["name"]);
+    let labels = &spec["template"]["metadata"]["labels"];
+    for (label, wanted) in [
+        ("controller-uid", uid),
+        ("job-name", name),
+        ("batch.kubernetes.io/controller-uid", uid),
+        ("batch.kubernetes.io/job-name", name),
+    ] {
+        let field = format!("spec.template.metadata.labels[{label}]");
+        let why = format!("must be '{}'", wanted.as_str().unwrap_or_default());
+        match &labels[label] {
+            Value::Null => errors.push(FieldError::required(field, &why)),
+            present if present != wanted => {
+                errors.push(FieldError::invalid_as_go(field, &go::string_map(labels), &why));
+            }
+            _ => {}
+        }
+    }
+    let generated = json!({"matchLabels": {"batch.kubernetes.io/controller-uid": uid}});
+    if spec["selector"] != generated {
+        errors.push(FieldError::invalid("spec.selector", &spec["selector"], "`selector` not auto-generated"));
+    }
+    if !matches(&spec["selector"], labels) {
+        errors.push(mismatch(labels));
     }
 }
 
@@ -143,31 +179,18 @@ pub fn cron_job(spec: &Value, errors: &mut Errors) {
     match spec["schedule"].as_str().unwrap_or_default() {
         "" => errors.push(FieldError::required("spec.schedule", "")),
         schedule => {
-            if let Some(why) = schedule_problem(schedule) {
+            if let Some(why) = schedule::problem(schedule) {
                 errors.push(FieldError::invalid("spec.schedule", &json!(schedule), &why));
             }
         }
+    }
+    if let Some(zone) = spec["timeZone"].as_str().filter(|zone| jiff::tz::TimeZone::get(zone).is_err()) {
+        errors.push(FieldError::invalid("spec.timeZone", &json!(zone), &format!("unknown time zone {zone}")));
     }
     pod::one_of(&spec["concurrencyPolicy"], "spec.concurrencyPolicy", &["Allow", "Forbid", "Replace"], errors);
     let limits = ["startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"];
     non_negative(spec, "spec", &limits, errors);
     job(&spec["jobTemplate"]["spec"], "spec.jobTemplate.spec", errors);
-}
-
-/// Why a cron schedule cannot be read. Ranges are checked by field count and characters only.
-fn schedule_problem(schedule: &str) -> Option<String> {
-    if let Some(word) = schedule.strip_prefix('@') {
-        let known = ["yearly", "annually", "monthly", "weekly", "daily", "midnight", "hourly"].contains(&word);
-        return (!known && !word.starts_with("every ")).then(|| format!("unrecognized descriptor: {schedule}"));
-    }
-    let fields: Vec<&str> = schedule.split_whitespace().collect();
-    if fields.len() != 5 {
-        let count = fields.len();
-        return Some(format!("expected exactly 5 fields, found {count}: [{}]", fields.join(" ")));
-    }
-    let is_part = |c: char| c.is_ascii_alphanumeric() || "*/,-?".contains(c);
-    let odd = fields.into_iter().find(|field| !field.chars().all(is_part))?;
-    Some(format!("failed to parse int from {odd}: strconv.Atoi: parsing {odd:?}: invalid syntax"))
 }
 
 pub fn service(spec: &Value, errors: &mut Errors) {
@@ -192,6 +215,31 @@ pub fn service(spec: &Value, errors: &mut Errors) {
             errors.push(FieldError::duplicate(format!("{at}.name"), &port["name"]));
         }
         pod::one_of(&port["protocol"], &format!("{at}.protocol"), &["SCTP", "TCP", "UDP"], errors);
+        if port["targetPort"].is_number() {
+            pod::port_number(&port["targetPort"], &format!("{at}.targetPort"), errors);
+        }
+    }
+    for (index, port) in ports.iter().enumerate() {
+        let is_same = |other: &&Value| other["port"] == port["port"] && other["protocol"] == port["protocol"];
+        if ports[..index].iter().any(is_same) {
+            let shown = format!(
+                "core.ServicePort{{Name:\"\", Protocol:{}, AppProtocol:(*string)(nil), Port:{}, \
+                 TargetPort:intstr.IntOrString{{Type:0, IntVal:0, StrVal:\"\"}}, NodePort:0}}",
+                port["protocol"], port["port"]
+            );
+            errors.push(FieldError::duplicate_as_go(format!("spec.ports[{index}]"), &shown));
+        }
+    }
+}
+
+/// The address that a service has been given is its own for good.
+pub fn service_update(current: &Value, object: &Value, errors: &mut Errors) {
+    let address = |service: &Value| service["spec"]["clusterIPs"][0].clone();
+    let (before, after) = (address(current), address(object));
+    if before.is_string() && before != after {
+        let shown =
+            go::string_list(object["spec"]["clusterIPs"].as_array().into_iter().flatten().filter_map(Value::as_str));
+        errors.push(FieldError::invalid_as_go("spec.clusterIPs[0]", &shown, "may not change once set"));
     }
 }
 
@@ -200,23 +248,26 @@ pub fn claim(spec: &Value, at: &str, errors: &mut Errors) {
     match spec["accessModes"].as_array() {
         Some(list) if !list.is_empty() => {
             let supported = ["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
-            for (index, mode) in list.iter().enumerate() {
-                pod::one_of(mode, &format!("{modes}[{index}]"), &supported, errors);
-            }
+            list.iter().for_each(|mode| pod::one_of(mode, &modes, &supported, errors));
         }
         _ => errors.push(FieldError::required(modes, "at least 1 access mode is required")),
     }
-    if spec["resources"]["requests"]["storage"].is_null() {
-        errors.push(FieldError::required(format!("{at}.resources[storage]"), ""));
+    let (size, field) = (&spec["resources"]["requests"]["storage"], format!("{at}.resources[storage]"));
+    if size.is_null() {
+        errors.push(FieldError::required(field, ""));
+    } else if resources::amount(size).is_some_and(|size| size <= 0.0) {
+        errors.push(FieldError::invalid(field, size, "must be greater than zero"));
     }
 }
 
-/// A claim's spec is fixed but for the size that it asks for.
+/// A claim's spec is fixed but for the size that it asks for, once it is bound.
 pub fn claim_update(current: &Value, object: &Value, errors: &mut Errors) {
     let fixed = |claim: &Value| {
         let mut spec = claim["spec"].clone();
-        for field in ["resources", "volumeName", "volumeAttributesClassName"] {
-            spec[field] = Value::Null;
+        spec["volumeName"] = Value::Null;
+        if current["status"]["phase"] == "Bound" {
+            spec["resources"] = Value::Null;
+            spec["volumeAttributesClassName"] = Value::Null;
         }
         spec
     };
