@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::cluster::refuse;
 use crate::plan::{AsWritten, Plan};
 use crate::problem::{Problem, Problems};
-use crate::runbook::Runbook;
+use crate::runbook::{Runbook, RunbookError};
 use crate::scenario::Scenario;
 use crate::system::System;
 use crate::system::image::{Binding, Images, LocalImage};
@@ -50,8 +50,12 @@ impl Checked {
 }
 
 fn read_runbook(scenario: &Scenario) -> Result<Runbook, Problems> {
-    let unread = |error| Problem::new(&scenario.source, crate::error::chain(&error)).into();
-    Runbook::read(&scenario.runbook).map_err(unread)
+    Runbook::read(&scenario.runbook).map_err(|error| match error {
+        RunbookError::Unread(problems) => problems,
+        RunbookError::Read { .. } | RunbookError::UnknownFormat { .. } => {
+            Problem::new(&scenario.source, crate::error::chain(&error)).into()
+        }
+    })
 }
 
 fn images(scenario: &Scenario, system: &System) -> Result<BTreeMap<String, LocalImage>, Problems> {

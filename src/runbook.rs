@@ -3,8 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use crate::outcome::SourceRef;
+use crate::problem::Problems;
 
 pub mod markdown;
+mod outline;
+pub mod rst;
 mod step;
 
 /// A document that could not be read.
@@ -12,9 +15,10 @@ mod step;
 pub enum RunbookError {
     #[error("read runbook {}", path.display())]
     Read { path: PathBuf, source: std::io::Error },
-    #[error("runbook {}: reStructuredText is not read yet: name a Markdown file (.md)", path.display())]
-    RestructuredText { path: PathBuf },
-    #[error("runbook {}: name a Markdown file (.md, .markdown)", path.display())]
+    /// Each with its line; of reStructuredText only, since any text is Markdown.
+    #[error(transparent)]
+    Unread(#[from] Problems),
+    #[error("runbook {}: name a Markdown (.md, .markdown) or reStructuredText file (.rst, .rest)", path.display())]
     UnknownFormat { path: PathBuf },
 }
 
@@ -58,18 +62,23 @@ pub enum StepKind {
 }
 
 impl Runbook {
-    /// Reads a document, by its extension. Errors when it is not there, is not UTF-8 or is in a format that is not read.
+    /// Reads a document, by its extension. Errors when it is not there, is not UTF-8, is in a format that is not read or
+    /// has places that cannot be read.
     pub fn read(path: &Path) -> Result<Self, RunbookError> {
         let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
+        let text =
+            || std::fs::read_to_string(path).map_err(|source| RunbookError::Read { path: path.to_owned(), source });
         match extension.as_deref() {
-            Some("md" | "markdown") => {
-                let text = std::fs::read_to_string(path)
-                    .map_err(|source| RunbookError::Read { path: path.to_owned(), source })?;
-                Ok(Self::from_markdown(path, text))
-            }
-            Some("rst") => Err(RunbookError::RestructuredText { path: path.to_owned() }),
+            Some("md" | "markdown") => Ok(Self::from_markdown(path, text()?)),
+            Some("rst" | "rest") => Ok(Self::from_rst(path, text()?)?),
             Some(_) | None => Err(RunbookError::UnknownFormat { path: path.to_owned() }),
         }
+    }
+
+    /// Reads reStructuredText that is already in memory. Errors with every place that cannot be read.
+    pub fn from_rst(path: &Path, text: String) -> Result<Self, Problems> {
+        let procedures = rst::procedures(path, &text)?;
+        Ok(Self { path: path.to_owned(), text, procedures })
     }
 
     /// Reads Markdown that is already in memory; `path` is what the steps' sources say.
