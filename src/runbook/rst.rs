@@ -217,6 +217,12 @@ impl Reader<'_> {
         let named = name.end_byte() + all[name.end_byte()..].find("::").map_or(0, |at| at + 2);
         let name = &all[name.byte_range()];
         let block = directive::Block::new(text, node.start_byte(), named);
+        let (last, _) = text.place(node.end_byte().max(named) - 1);
+        if last + 1 != block.below.end {
+            // The grammar and docutils' rule differ where lines are indented less than those above them.
+            let message = format!("where this `{name}` ends can be read in two ways: indent all of its lines alike");
+            return self.problem(start, message);
+        }
         match directive::kind(name) {
             Kind::Code => match block.code() {
                 Ok(code) => {

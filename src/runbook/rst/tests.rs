@@ -125,6 +125,7 @@ fn what_would_be_lost_is_an_error_with_its_line() {
         (".. code-block:: sh ls -l\n\n   x\n", 1, "`ls` is one word too many"),
         ("Type::\n\nls\n", 1, "none does"),
         ("x\n\n.. literalinclude:: restore.sh\n", 3, "`literalinclude` is not read"),
+        (".. note::\n  a\n a::\n\n  b\n", 1, "can be read in two ways"),
         (".. note::\n\n   .. raw:: html\n\n      <p>\n", 3, "`raw` is not read"),
     ] {
         let said = refused(page);
