@@ -249,7 +249,7 @@ fn bindings_errata_and_waivers_for_steps_that_are_gone_are_drift() {
   - id: load
     reason: r
     answer: a
-    versions: v
+    versions: kubectl 1+
     edits: [{ step: { procedure: Bring back, item: 1, text: restore-all }, replace: load }]
 waivers:
   - { step: { procedure: Bring bak }, reason: r }

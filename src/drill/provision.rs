@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use crate::drill::pace::{self, Baseline, Settled};
+use crate::drill::provisioned::Provisioned;
 use crate::drill::record::{Halt, Record};
 use crate::drill::stage::{self, Stage, ask};
 use crate::drill::station::{self, StoreKeys};
@@ -59,7 +60,10 @@ pub async fn run(assignment: &Assignment<'_>, environment: &Environment, record:
     stores(assignment, environment, &stage, record).await?;
     let ready = pace::settle(&stage.kubernetes, &stage.namespaces, &Baseline::default(), READY).await?;
     match ready {
-        Settled::Yes(_) => Ok(stage),
+        Settled::Yes(_) => {
+            stage.provisioned = Provisioned::take(&stage.kubernetes, &stage.namespaces).await?;
+            Ok(stage)
+        }
         Settled::No { last, after } => {
             let state = stage.pod_states().await?;
             let reason = format!("the system is not ready after {}s: {last} ({state})", after.as_secs());

@@ -7,11 +7,13 @@ use serde_json::Value;
 use tokio::io::AsyncReadExt;
 
 use crate::drill::Logs;
+use crate::drill::provisioned::Provisioned;
 use crate::drill::record::Halt;
 use crate::drill::station::{self, NAMESPACE};
 use crate::drill::value::Values;
 use crate::error::chain;
 use crate::kubernetes::{self, ExecRequest, Kubernetes, KubernetesError, Terminal, wait_for};
+use crate::plan::PlannedStep;
 use crate::probe::client::{Prober, RunningLedger};
 use crate::probe::{Reply, Request};
 use crate::runtime::{ByteReader, ByteWriter};
@@ -29,6 +31,10 @@ pub struct Stage {
     /// Of the system.
     pub namespaces: Vec<String>,
     pub logs: Logs,
+    /// What the system had before anything was done to it.
+    pub provisioned: Provisioned,
+    /// What each step so far printed, for the slots of later ones.
+    pub outputs: Vec<(PlannedStep, String)>,
     /// When the loss was proven.
     pub lost_at: Option<Instant>,
     /// What the manifests ask for, by kind, namespace and name.
@@ -52,7 +58,18 @@ impl Stage {
                 ((object.kind.kind.to_owned(), object.namespace.clone(), object.name.clone()), wanted)
             })
             .collect();
-        Self { kubernetes, values, prober, ledger: None, namespaces, logs, lost_at: None, replicas }
+        Self {
+            kubernetes,
+            values,
+            prober,
+            ledger: None,
+            namespaces,
+            logs,
+            provisioned: Provisioned::default(),
+            outputs: Vec::new(),
+            lost_at: None,
+            replicas,
+        }
     }
 
     /// How many replicas a workload has when the system is as its manifests say; 0 for one they do not know.

@@ -16,6 +16,8 @@ pub const IMAGE: &str = "redrill.invalid/redrill:drill";
 pub const WORKSTATION_IMAGE: &str = "redrill.invalid/workstation:drill";
 pub const WORKSTATION: &str = "workstation";
 pub const PROBER: &str = "prober";
+/// Where the context of the operator's kubeconfig leads when a command names no namespace.
+pub const CONTEXT_NAMESPACE: &str = "default";
 /// Where the operator's kubeconfig is given; the shell works on a copy, since runbooks change contexts.
 pub const KUBECONFIG: &str = "/run/redrill/kubeconfig";
 pub const HOME: &str = "/home/operator";
