@@ -50,11 +50,12 @@ impl Checked {
 }
 
 fn read_runbook(scenario: &Scenario) -> Result<Runbook, Problems> {
-    Runbook::read(&scenario.runbook).map_err(|error| match error {
+    Runbook::of(&scenario.runbook).map_err(|error| match error {
         RunbookError::Unread(problems) => problems,
-        RunbookError::Read { .. } | RunbookError::UnknownFormat { .. } => {
-            Problem::new(&scenario.source, crate::error::chain(&error)).into()
-        }
+        RunbookError::Read { .. }
+        | RunbookError::UnknownFormat { .. }
+        | RunbookError::Git { .. }
+        | RunbookError::Revision { .. } => Problem::new(&scenario.source, crate::error::chain(&error)).into(),
     })
 }
 

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 mod discover;
+mod document;
 mod file;
 mod procedure;
 mod promise;
@@ -16,6 +17,7 @@ mod version;
 pub mod yaml;
 
 pub use discover::Scenarios;
+pub use document::RunbookSource;
 pub use promise::{BackupDuration, DrillAcceptance, EnvironmentName, Objective, Schedule};
 pub use step::{Binding, Change, Deed, Edit, Erratum, Find, SlotBinding, SlotSource, StepRef, Waived, Waiver};
 pub use value::parse_size;
@@ -31,7 +33,7 @@ pub struct Scenario {
     pub source: SourceRef,
     /// The file it was read from, as named by the caller.
     pub file: PathBuf,
-    pub runbook: PathBuf,
+    pub runbook: RunbookSource,
     pub system: SystemSource,
     /// By image reference, as the manifests name it.
     pub images: BTreeMap<String, ImageBinding>,
