@@ -28,6 +28,17 @@ fn runbook_parse(criterion: &mut Criterion) {
     group.bench_function("taiga x 1000", |bencher| {
         bencher.iter(|| Runbook::from_markdown(&page, black_box(long.clone())));
     });
+    let rst_page = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/quetzal/runbook.rst");
+    let rst = std::fs::read_to_string(&rst_page).expect("the Quetzal runbook is in the tree");
+    group.throughput(Throughput::Bytes(rst.len() as u64));
+    group.bench_function("quetzal (rst)", |bencher| {
+        bencher.iter(|| Runbook::from_rst(&rst_page, black_box(rst.clone())));
+    });
+    let long_rst = rst.repeat(1000);
+    group.throughput(Throughput::Bytes(long_rst.len() as u64));
+    group.bench_function("quetzal (rst) x 1000", |bencher| {
+        bencher.iter(|| Runbook::from_rst(&rst_page, black_box(long_rst.clone())));
+    });
     group.finish();
 
     let scenario = Scenario::parse(&file, &yaml, today).unwrap_or_else(|problems| panic!("{problems}"));

@@ -27,22 +27,26 @@ pub struct Prepared {
 }
 
 /// Reads everything and returns it, or every problem of every file. Without names: every scenario, every drill.
+/// `versions`, by tool, leave out errata that do not hold for them; where none is known all are at work.
 pub fn prepare(
     folder: &Path,
     names: &[String],
     drills: &[String],
     as_written: AsWritten,
+    versions: &BTreeMap<String, String>,
 ) -> Result<Prepared, Problems> {
     let scenarios = Scenarios::discover(folder, Zoned::now().date())?;
     let mut problems = Problems::default();
     let mut prepared = Vec::new();
     for scenario in scenarios.select(names)? {
+        let scenario = scenario.with_tools(versions);
         let selected = problems.keep(scenario.select_drills(drills));
-        let checked = problems.keep(Checked::of(scenario, as_written));
+        let selected = selected.map(|drills| drills.into_iter().map(|drill| drill.name.clone()).collect());
+        let checked = problems.keep(Checked::of(&scenario, as_written));
         prepared.extend(selected.zip(checked).map(|(selected, checked)| PreparedScenario {
-            scenario: scenario.clone(),
+            scenario,
             checked,
-            selected: selected.into_iter().map(|drill| drill.name.clone()).collect(),
+            selected,
         }));
     }
     problems.or(Some(Prepared { scenarios: prepared }))
@@ -107,11 +111,11 @@ impl PreparedScenario {
             errata: errata.collect(),
             uncovered: self.checked.plan.uncovered.clone(),
             waived: self.checked.plan.waived.clone(),
-            provided: Vec::new(),
+            provided: plan.provided.clone(),
             simulated: Vec::new(),
             leftovers: Vec::new(),
             digests: self.digests(tools),
-            versions: tools.iter().map(|(name, tool)| (name.to_owned(), tool.version.clone())).collect(),
+            versions: tools.versions(),
             accept: self.scenario.accepted_for(&plan.name).cloned().collect(),
         }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::cluster::refuse;
 use crate::plan::{AsWritten, Plan};
 use crate::problem::{Problem, Problems};
-use crate::runbook::Runbook;
+use crate::runbook::{Runbook, RunbookError};
 use crate::scenario::Scenario;
 use crate::system::image::{Binding, Images, LocalImage};
 use crate::system::{System, Systems};
@@ -52,8 +52,13 @@ impl Checked {
 }
 
 fn read_runbook(scenario: &Scenario) -> Result<Runbook, Problems> {
-    let unread = |error| Problem::new(&scenario.source, crate::error::chain(&error)).into();
-    Runbook::read(&scenario.runbook).map_err(unread)
+    Runbook::of(&scenario.runbook).map_err(|error| match error {
+        RunbookError::Unread(problems) => problems,
+        RunbookError::Read { .. }
+        | RunbookError::UnknownFormat { .. }
+        | RunbookError::Git { .. }
+        | RunbookError::Revision { .. } => Problem::new(&scenario.source, crate::error::chain(&error)).into(),
+    })
 }
 
 fn read_systems(scenario: &Scenario) -> Result<Systems, Problems> {

@@ -64,6 +64,14 @@ pub async fn run(
     }
 }
 
+/// Runs a program that reads what is on this machine and ends, without input, where nothing can be awaited yet.
+pub fn run_now(argv: &[&str]) -> Result<Output, Error> {
+    let (program, arguments) = argv.split_first().ok_or(Error::Empty)?;
+    let output = std::process::Command::new(program).args(arguments).stdin(Stdio::null()).output();
+    let output = output.map_err(|source| Error::Start { program: (*program).to_owned(), source })?;
+    Ok(Output { status: output.status, stdout: output.stdout, stderr: output.stderr })
+}
+
 async fn talk(child: &mut Child, input: &[u8]) -> io::Result<Output> {
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let write = async {

@@ -1,5 +1,6 @@
 //! The commands that start no drill: `plan`, `list`, `check`, `doctor`, `gc`.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use jiff::Zoned;
@@ -30,7 +31,7 @@ fn usage(problems: &Problems) -> ExitCode {
 /// Every step of every drill.
 pub fn plan(scenarios: &Path, arguments: &PlanArgs) -> ExitCode {
     let as_written = if arguments.as_written { AsWritten::Yes } else { AsWritten::No };
-    match assignment::prepare(scenarios, &arguments.selection.names, &[], as_written) {
+    match assignment::prepare(scenarios, &arguments.selection.names, &[], as_written, &BTreeMap::new()) {
         Ok(prepared) => {
             prepared.scenarios.iter().for_each(|scenario| console::out(&scenario.checked.plan.to_string()));
             ExitCode::Passed
@@ -41,7 +42,7 @@ pub fn plan(scenarios: &Path, arguments: &PlanArgs) -> ExitCode {
 
 /// Coverage and drift. Something uncovered is UNVERIFIED, as it would be of a drill.
 pub fn check(scenarios: &Path, selection: &Selection) -> ExitCode {
-    let prepared = match assignment::prepare(scenarios, &selection.names, &[], AsWritten::No) {
+    let prepared = match assignment::prepare(scenarios, &selection.names, &[], AsWritten::No, &BTreeMap::new()) {
         Ok(prepared) => prepared,
         Err(problems) => return usage(&problems),
     };
@@ -71,7 +72,7 @@ pub fn list(scenarios: &Path, reports: &Path) -> ExitCode {
 
 /// What all scenarios need of this machine.
 pub async fn doctor(scenarios: &Path, arguments: &DoctorArgs) -> ExitCode {
-    let prepared = match assignment::prepare(scenarios, &[], &[], AsWritten::No) {
+    let prepared = match assignment::prepare(scenarios, &[], &[], AsWritten::No, &BTreeMap::new()) {
         Ok(prepared) => prepared,
         Err(problems) => return usage(&problems),
     };

@@ -92,6 +92,11 @@ impl Tools {
         self.0.get(name)
     }
 
+    /// By name.
+    pub fn versions(&self) -> BTreeMap<String, String> {
+        self.iter().map(|(name, tool)| (name.to_owned(), tool.version.clone())).collect()
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Tool)> {
         self.0.iter().map(|(name, tool)| (&**name, tool))
     }

@@ -55,6 +55,23 @@ pub const JOB: TypeName<'static> = ("batch/v1", "Job");
 pub const DEPLOYMENT: TypeName<'static> = ("apps/v1", "Deployment");
 pub const STATEFUL_SET: TypeName<'static> = ("apps/v1", "StatefulSet");
 
+pub const CRON_JOB: TypeName<'static> = ("batch/v1", "CronJob");
+
+/// A kind by any of the names that kubectl takes for it: `pods`, `po`, `CronJob`, `deploy`.
+pub fn type_of(name: &str) -> Option<TypeName<'static>> {
+    let name = name.to_ascii_lowercase();
+    let kinds: [(TypeName<'static>, &[&str]); 7] = [
+        (POD, &["pod", "pods", "po"]),
+        (JOB, &["job", "jobs"]),
+        (CRON_JOB, &["cronjob", "cronjobs", "cj"]),
+        (DEPLOYMENT, &["deployment", "deployments", "deploy"]),
+        (STATEFUL_SET, &["statefulset", "statefulsets", "sts"]),
+        (SECRET, &["secret", "secrets"]),
+        (CLAIM, &["persistentvolumeclaim", "persistentvolumeclaims", "pvc"]),
+    ];
+    kinds.into_iter().find(|(_, names)| names.contains(&name.as_str())).map(|(kind, _)| kind)
+}
+
 /// A program started in a pod.
 pub struct Exec {
     pub stdin: Option<ByteWriter>,

@@ -1,10 +1,12 @@
 //! A plan: runbook x scenario, complete before anything starts.
 
+mod bound;
 mod build;
 mod coverage;
 mod erratum;
 pub mod fragment;
 mod locate;
+mod piece;
 mod slot;
 
 pub use slot::{FillError, Filled};
@@ -12,7 +14,7 @@ pub use slot::{FillError, Filled};
 use std::ops::Range;
 
 use crate::outcome::{HumanTime, Note, Phase, ProgramLabel, SourceRef, TextLabel};
-use crate::scenario::{ObjectName, SlotSource, Writers};
+use crate::scenario::{ObjectName, SlotSource, StepRef, Writers};
 
 /// Whether errata are left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +43,8 @@ pub struct DrillPlan {
     pub reconcile: Vec<PlannedStep>,
     /// Corrections at work in this drill, in the order of its steps. Empty as written.
     pub errata: Vec<AppliedErratum>,
+    /// Commands that are not run because the environment has what they would fetch: a real disaster needs them.
+    pub provided: Vec<Note>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -62,6 +66,18 @@ pub struct PlannedStep {
     /// Ids of the errata that made or changed it.
     pub errata: Vec<String>,
     pub slots: Vec<Slot>,
+}
+
+impl PlannedStep {
+    /// Whether a reference names it: what the page says there, or what is typed instead or beside it.
+    pub fn is_meant_by(&self, wanted: &StepRef) -> bool {
+        let says = |text: &String| {
+            self.documented.as_ref().is_some_and(|documented| documented.contains(text)) || self.text.contains(text)
+        };
+        self.procedure == wanted.procedure
+            && (wanted.item.is_none() || self.item == wanted.item)
+            && wanted.text.as_ref().is_none_or(says)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -40,9 +40,19 @@ pub async fn run(
     for recovered in crate::journal::recover(reports)? {
         console::err(&format!("run {} was killed: it counts as UNVERIFIED now", recovered.run));
     }
-    let prepared = assignment::prepare(scenarios, &arguments.selection.names, &arguments.drills, as_written);
-    let prepared = match prepared {
-        Ok(prepared) => prepared,
+    let prepare = |versions: &BTreeMap<String, String>| {
+        assignment::prepare(scenarios, &arguments.selection.names, &arguments.drills, as_written, versions)
+    };
+    // Which versions the machine has is asked once it is known what is needed of it; the plan is made for these.
+    let ready = match prepare(&BTreeMap::new()) {
+        Ok(prepared) => {
+            let (tools, obstacle) = machine(&prepared, arguments.install).await;
+            prepare(&tools.versions()).map(|prepared| (prepared, tools, obstacle))
+        }
+        Err(problems) => Err(problems),
+    };
+    let (prepared, tools, obstacle) = match ready {
+        Ok(ready) => ready,
         Err(problems) => {
             let problems = problems.iter().map(ToString::to_string).collect();
             let (outcome, directory) = usage(reports, run, started, arguments.rng, problems)?;
@@ -51,7 +61,6 @@ pub async fn run(
         }
     };
     let environment = EnvironmentName::from(arguments.environment);
-    let (tools, obstacle) = machine(&prepared, arguments.install).await;
     let planned: Vec<DrillOutcome> =
         prepared.drills().map(|(scenario, plan)| scenario.outcome(plan, environment, as_written, &tools)).collect();
     let journal = Journal::start(reports, &run, arguments.rng, planned.clone(), started)?;

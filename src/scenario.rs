@@ -8,19 +8,25 @@ use std::path::PathBuf;
 mod cluster;
 mod data;
 mod discover;
+mod document;
 mod file;
 mod procedure;
 mod promise;
 mod reader;
+mod step;
 mod value;
+mod version;
 pub mod yaml;
 
 pub use data::{Database, DatabaseKind, FileTree, Repository, SecondRole, Seed, SeedSize};
 pub use discover::Scenarios;
+pub use document::RunbookSource;
 pub use promise::{BackupDuration, DrillAcceptance, EnvironmentName, Objective, Schedule};
+pub use step::{Binding, Change, Deed, Edit, Erratum, Find, SlotBinding, SlotSource, StepRef, Waived, Waiver};
 pub use value::parse_size;
+pub use version::VersionRange;
 
-use crate::outcome::{Acceptance, Expectation, HumanTime, ProgramLabel, SourceRef};
+use crate::outcome::{Acceptance, Expectation, ProgramLabel, SourceRef};
 
 /// A checked scenario. Paths are joined to the scenario's folder.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,7 +36,7 @@ pub struct Scenario {
     pub source: SourceRef,
     /// The file it was read from, as named by the caller.
     pub file: PathBuf,
-    pub runbook: PathBuf,
+    pub runbook: RunbookSource,
     pub system: SystemSource,
     /// By image reference, as the manifests name it.
     pub images: BTreeMap<String, ImageBinding>,
@@ -221,114 +227,18 @@ pub struct Credential {
     pub source: SourceRef,
 }
 
-/// Names one step of the runbook (or several, for a waiver).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StepRef {
-    pub procedure: String,
-    /// The number as printed.
-    pub item: Option<u64>,
-    /// Exact text in the step.
-    pub text: Option<String>,
-    pub source: SourceRef,
-}
-
-/// What a person does with a fragment or a human step.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Binding {
-    pub step: StepRef,
-    pub deed: Deed,
-    pub human: Option<HumanTime>,
-    pub slots: Vec<SlotBinding>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Deed {
-    /// A command; `{fragment}` stands for a file that holds the fragment.
-    Run(String),
-    /// A command whose JSON output must contain the fragment: a look at something that is said to be so.
-    Compare(String),
-    /// Nothing that redrill could do; only its time counts.
-    Human,
-}
-
-/// An open place in a command or fragment, and where its value comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SlotBinding {
-    /// The text that stands for the value: `BACKUP_NAME`, `new`.
-    pub place: String,
-    /// Text right before it, where the place alone would be found more than once.
-    pub after: Option<String>,
-    pub from: SlotSource,
-    pub source: SourceRef,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SlotSource {
-    Value(ValueFrom),
-    /// The one match of a pattern's first group in what an earlier step printed.
-    Output {
-        step: StepRef,
-        pattern: String,
-    },
-    /// The name of the one object that a label selector finds.
-    Selector {
-        kind: String,
-        namespace: String,
-        labels: String,
-    },
-}
-
-/// A command or procedure that no drill runs, and why.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Waiver {
-    pub what: Waived,
-    pub reason: String,
-    pub source: SourceRef,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Waived {
-    Step(StepRef),
-    Secret(ObjectName),
-    Claim(ObjectName),
-    Database(String),
-    Bucket(String),
-}
-
-/// A documented text that cannot work as written: where, why, the smallest correction.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Erratum {
-    pub id: String,
-    pub edits: Vec<Edit>,
-    pub reason: String,
-    /// What the real program answered to the documented text.
-    pub answer: String,
-    /// Tool versions it holds for.
-    pub versions: String,
-    pub source: SourceRef,
-}
-
-/// One place of a correction. `step.text` is the documented text.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Edit {
-    pub step: StepRef,
-    pub change: Change,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
-    /// Stands in place of the documented text.
-    Replace(String),
-    /// Commands before the step that holds it.
-    InsertBefore(Vec<String>),
-    InsertAfter(Vec<String>),
-}
-
 impl Scenario {
     /// Where the content of a database is after a restore: in the database itself, unless the scenario names another.
     pub fn restored(&self, name: &str) -> Option<&Database> {
         let database = self.databases.get(name)?;
         database.restored_in.as_ref().map_or(Some(database), |other| self.databases.get(other))
+    }
+
+    /// The scenario as it is with these versions of tools: without errata that hold for others only.
+    pub fn with_tools(&self, versions: &BTreeMap<String, String>) -> Self {
+        let mut scenario = self.clone();
+        scenario.errata.retain(|erratum| erratum.versions.holds_for(versions));
+        scenario
     }
 
     /// The acceptances that hold for a drill.

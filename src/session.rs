@@ -105,6 +105,16 @@ struct Statement {
     since: Instant,
 }
 
+/// What reads the terminal after a text, judged by its words alone: `psql` opens SQL, `exit` leaves it. For plans, before
+/// anything runs; a session asks the programs.
+pub fn after(before: SessionKind, text: &str) -> SessionKind {
+    match before {
+        SessionKind::Shell => opener::opener(text).map_or(SessionKind::Shell, |opener| opener.kind),
+        SessionKind::Sql if text.lines().any(sql::leaves) => SessionKind::Shell,
+        SessionKind::Sql => SessionKind::Sql,
+    }
+}
+
 /// A person at a terminal. One step runs at a time; directory, variables, functions and open
 /// sessions last from step to step.
 pub struct Session {

@@ -249,7 +249,7 @@ fn bindings_errata_and_waivers_for_steps_that_are_gone_are_drift() {
   - id: load
     reason: r
     answer: a
-    versions: v
+    versions: kubectl 1+
     edits: [{ step: { procedure: Bring back, item: 1, text: restore-all }, replace: load }]
 waivers:
   - { step: { procedure: Bring bak }, reason: r }
@@ -489,5 +489,38 @@ proptest! {
             }
         }
         prop_assert_eq!(shop.check().is_ok(), shop.check().is_ok());
+    }
+}
+
+#[test]
+fn a_runbook_may_be_a_file_of_a_revision() {
+    let shop = Shop::new();
+    let git = |arguments: &[&str]| {
+        let mut command = std::process::Command::new("git");
+        command.current_dir(shop.folder()).args(["-c", "user.name=a", "-c", "user.email=a@b.example"]);
+        assert!(command.args(arguments).output().unwrap().status.success(), "{arguments:?}");
+    };
+    git(&["init", "--quiet"]);
+    git(&["add", "page.md"]);
+    git(&["commit", "--quiet", "--message", "page"]);
+    git(&["tag", "v1"]);
+    std::fs::remove_file(shop.folder().join("page.md")).unwrap();
+    let shop = shop.with("scenario.yaml", "runbook: page.md", "runbook: git@v1:page.md");
+    let checked = shop.check().unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(checked.plan.drills[0].restore[0].source.to_string(), "git@v1:page.md:7");
+    for (named, says) in [
+        ("git@v1:gone.md", "runbook git@v1:gone.md: fatal: path 'gone.md' does not exist in 'v1'"),
+        ("git@v2:page.md", "runbook git@v2:page.md: fatal: "),
+        ("git@v1:page.txt", "name a Markdown (.md, .markdown) or reStructuredText file (.rst, .rest)"),
+        ("git@--all:page.md", "`git@--all:page.md` names no revision: write `git@main:docs/backups.rst`"),
+        ("git@v1:../page.md", "names no file"),
+        ("git@v1", "names no file"),
+    ] {
+        let text = std::fs::read_to_string(shop.folder().join("scenario.yaml")).unwrap();
+        let line = text.lines().find(|line| line.starts_with("runbook: ")).unwrap().to_owned();
+        shop.write("scenario.yaml", &text.replace(&line, &format!("runbook: {named}")));
+        let problems = shop.problems();
+        assert!(problems.len() == 1 && problems[0].contains(says), "{named}: {problems:?}");
+        assert!(problems[0].starts_with("scenario.yaml:"), "{problems:?}");
     }
 }

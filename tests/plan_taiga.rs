@@ -6,7 +6,7 @@ use redrill::check::Checked;
 use redrill::outcome::{ProgramLabel, TextLabel};
 use redrill::plan::{Action, AsWritten, DrillPlan, PlannedStep, SlotText};
 use redrill::redact::Secret;
-use redrill::scenario::{Scenario, Scenarios, SlotSource, ValueFrom};
+use redrill::scenario::{RunbookSource, Scenario, Scenarios, SlotSource, ValueFrom};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios")
@@ -138,10 +138,11 @@ fn every_erratum_is_at_work_in_the_manual_drill() {
 fn a_flag_that_changes_on_the_page_is_the_flag_that_runs() {
     let mut scenario = taiga();
     let folder = tempfile::tempdir().unwrap();
-    let page = std::fs::read_to_string(&scenario.runbook).unwrap();
-    scenario.runbook = folder.path().join("runbook.md");
+    let page = std::fs::read_to_string(scenario.runbook.to_string()).unwrap();
+    let copy = folder.path().join("runbook.md");
+    scenario.runbook = RunbookSource::File(copy.clone());
     let changed = page.replace("taiga-front-deployment --replicas=1", "taiga-front-deployment --replicas=3");
-    std::fs::write(&scenario.runbook, changed).unwrap();
+    std::fs::write(&copy, changed).unwrap();
     let checked = Checked::of(&scenario, AsWritten::No).unwrap();
     assert_eq!(
         texts(&drill(&checked, "manual").restore).last(),
@@ -152,8 +153,8 @@ fn a_flag_that_changes_on_the_page_is_the_flag_that_runs() {
 #[test]
 fn a_plan_in_lines_names_each_steps_line_label_and_erratum() {
     let checked = checked(AsWritten::No);
-    let page = taiga().runbook;
-    let shown = checked.plan.to_string().replace(&page.display().to_string(), "runbook.md");
+    let page = taiga().runbook.to_string();
+    let shown = checked.plan.to_string().replace(&page, "runbook.md");
     let lines: Vec<&str> = shown.lines().collect();
     assert_eq!(lines[0], "taiga/manual");
     assert_eq!(

@@ -1,4 +1,4 @@
-//! The Taiga runbook is in our own words, but what is typed and what is applied is the document's, mistakes included.
+//! The runbooks are in our own words, but what is typed and what is applied is the documents', mistakes included.
 
 use std::path::{Path, PathBuf};
 
@@ -31,18 +31,36 @@ enum StepKindName {
     Fragment,
 }
 
-fn ours() -> Runbook {
-    Runbook::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/taiga/runbook.md")).unwrap()
+fn ours(page: &str) -> Runbook {
+    Runbook::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios").join(page)).unwrap()
+}
+
+fn taiga() -> Runbook {
+    ours("taiga/runbook.md")
+}
+
+fn quetzal() -> Runbook {
+    ours("quetzal/runbook.rst")
 }
 
 #[test]
 fn the_taiga_runbook_holds_the_documents_commands_one_by_one() {
-    let Some(path) = seed("taiga-backup-and-restore.md") else {
-        eprintln!("not compared: no ../shared/seeds/taiga-backup-and-restore.md beside the checkout");
+    assert_same_deeds(&taiga(), "taiga-backup-and-restore.md");
+}
+
+#[test]
+fn the_quetzal_runbook_holds_the_documents_commands_one_by_one() {
+    assert_same_deeds(&quetzal(), "quetzal-backups.rst");
+}
+
+fn assert_same_deeds(ours: &Runbook, document: &str) {
+    let Some(path) = seed(document) else {
+        eprintln!("not compared: no ../shared/seeds/{document} beside the checkout");
         return;
     };
     let theirs = deeds(&Runbook::read(&path).unwrap());
-    let ours = deeds(&ours());
+    let ours = deeds(ours);
+    assert!(!theirs.is_empty());
     for (number, (ours, theirs)) in ours.iter().zip(&theirs).enumerate() {
         assert_eq!(ours, theirs, "step {} of {}", number + 1, theirs.0);
     }
@@ -51,14 +69,14 @@ fn the_taiga_runbook_holds_the_documents_commands_one_by_one() {
 
 #[test]
 fn the_taiga_runbook_has_its_three_procedures_with_every_step() {
-    let found: Vec<_> = ours().procedures.iter().map(|p| (p.name.clone(), p.steps.len())).collect();
+    let found: Vec<_> = taiga().procedures.iter().map(|p| (p.name.clone(), p.steps.len())).collect();
     let expected = [("Manual backup", 7), ("Manual restore", 7), ("Change Password", 6)];
     assert_eq!(found, expected.map(|(name, steps)| (name.to_owned(), steps)));
 }
 
 #[test]
 fn what_cannot_work_as_written_is_still_written() {
-    let ours = ours();
+    let ours = taiga();
     for (mistake, times) in [
         ("exec -it backup-restore --", 3),
         ("spec:\n    spec:\n", 1),
@@ -67,5 +85,41 @@ fn what_cannot_work_as_written_is_still_written() {
     ] {
         let holding = ours.procedures.iter().flat_map(|p| &p.steps).filter(|s| s.kind.text().contains(mistake)).count();
         assert_eq!(holding, times, "{mistake:?}");
+    }
+}
+
+#[test]
+fn the_quetzal_runbook_has_its_two_procedures_with_every_step_on_its_line() {
+    let runbook = quetzal();
+    let lines = |name: &str| -> Vec<_> {
+        let procedure = runbook.sections(name).next().unwrap();
+        procedure.steps.iter().map(|step| (step.item, step.source.line)).collect()
+    };
+    assert_eq!(lines("Manual backup"), [(None, 18)]);
+    let expected = [(1, 33), (2, 43), (3, 52), (3, 59), (4, 67), (5, 83), (5, 88), (5, 95), (6, 106)];
+    assert_eq!(lines("Restoring a backup"), expected.map(|(item, line)| (Some(item), line)));
+    assert_eq!(runbook.procedures.len(), 2);
+    for step in runbook.procedures.iter().flat_map(|procedure| &procedure.steps) {
+        let first = step.kind.text().lines().next().unwrap();
+        let line = runbook.text.lines().nth(step.source.line - 1).unwrap();
+        assert!(
+            line.ends_with(first.split(". ").next().unwrap().trim_end()) || step.item == Some(4),
+            "{line:?} {first:?}"
+        );
+    }
+}
+
+#[test]
+fn what_cannot_work_in_quetzals_document_is_still_written() {
+    let quetzal = quetzal();
+    let steps: Vec<_> = quetzal.procedures.iter().flat_map(|p| &p.steps).map(|step| step.kind.text()).collect();
+    for mistake in [
+        "exec -it DB_POD_NAME bash",
+        "BACKUP_NAME.bak.gz\ngunzip BACKUP_NAME.bak",
+        "'quetzak'",
+        "DROP DATABASE quetzal;",
+        "-U$POSTGRES_USER --set",
+    ] {
+        assert_eq!(steps.iter().filter(|text| text.contains(mistake)).count(), 1, "{mistake:?}");
     }
 }

@@ -70,6 +70,9 @@ impl fmt::Display for DrillPlan {
                 writeln!(f, "  {name:<9} {step}")?;
             }
         }
+        for note in &self.provided {
+            write_note(f, "  provided", note)?;
+        }
         for erratum in &self.errata {
             let documented = erratum.documented.replace('\n', " ⏎ ");
             let correction = erratum.correction.replace('\n', " ⏎ ");

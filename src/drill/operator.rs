@@ -37,8 +37,8 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// Opens a shell on the workstation.
-    pub async fn sit_down(stage: &Stage, record: &Record) -> Result<Self, Halt> {
+    /// Opens a shell on the workstation; remembers what the stage's earlier steps printed.
+    pub async fn sit_down(stage: &mut Stage, record: &Record) -> Result<Self, Halt> {
         let request = ExecRequest {
             namespace: station::NAMESPACE,
             pod: station::WORKSTATION,
@@ -59,20 +59,16 @@ impl Operator {
         };
         let session = Session::open(terminal, config).await;
         let session = session.map_err(|error| Halt::unverified(chain(&error), "look at the workstation pod"))?;
-        Ok(Self { session, log, outputs: Vec::new(), fragments: 0 })
+        Ok(Self { session, log, outputs: std::mem::take(&mut stage.outputs), fragments: 0 })
     }
 
-    /// What an earlier step of this sitting printed.
-    pub fn output_of(&self, step: &StepRef) -> Option<&str> {
-        let is_it = |planned: &PlannedStep| {
-            planned.procedure == step.procedure
-                && (step.item.is_none() || planned.item == step.item)
-                && step
-                    .text
-                    .as_deref()
-                    .is_none_or(|text| planned.documented.as_deref().unwrap_or_default().contains(text))
-        };
-        self.outputs.iter().rev().find(|(planned, _)| is_it(planned)).map(|(_, output)| output.as_str())
+    /// The last step so far that is meant, and what it printed.
+    pub fn output_of(&self, step: &StepRef) -> Option<(&PlannedStep, &str)> {
+        self.outputs
+            .iter()
+            .rev()
+            .find(|(planned, _)| planned.is_meant_by(step))
+            .map(|(planned, output)| (planned, output.as_str()))
     }
 
     /// Types a step and reads what comes back.
@@ -142,8 +138,9 @@ impl Operator {
         self.outputs.push((step.clone(), printed));
     }
 
-    /// Leaves the terminal; what is still running there is hung up on.
-    pub async fn leave(self) {
+    /// Leaves the terminal; what is still running there is hung up on. The next sitting goes on from what was printed.
+    pub async fn leave(self, stage: &mut Stage) {
+        stage.outputs = self.outputs;
         self.session.close().await;
     }
 }

@@ -40,7 +40,7 @@ pub async fn run(stage: &mut Stage, record: &mut Record, steps: &[PlannedStep]) 
             waited.into_iter().map(|waited| Waited { condition: format!("then {}", waited.condition), ..waited }),
         );
     }
-    operator.leave().await;
+    operator.leave(stage).await;
     // For `benches/drill_overhead.rs`: all that a procedure costs, what lies between its steps too.
     tracing::debug!(seconds = started.elapsed().as_secs_f64(), "procedure ran");
     Ok(())
@@ -76,7 +76,7 @@ async fn one(
         Action::Shell | Action::Apply { .. } | Action::Compare { .. } => {
             match fill::fill(step, stage, operator).await {
                 Ok(filled) => operator.perform(stage, record, step, filled).await,
-                Err(halt) => Ran::unseen(step, halt.into()),
+                Err(halt) => Ran::unseen(step, record.cleaned(halt).into()),
             }
         }
     };

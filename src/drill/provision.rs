@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::drill::pace::{self, Baseline, Settled};
+use crate::drill::provisioned::Provisioned;
 use crate::drill::record::{Halt, Record};
 use crate::drill::stage::{self, Stage, ask};
 use crate::drill::station::{self, StoreKeys};
@@ -44,7 +45,8 @@ pub async fn run(assignment: &Assignment<'_>, environment: &Environment, record:
     let prober = stage::connect_prober(&kubernetes, station::NAMESPACE, station::PROBER).await?;
     let logs = Logs::new(assignment.reports.clone(), &format!("{}-{}", assignment.scenario.name, assignment.plan.name));
     let logs = logs.map_err(EnvironmentError::io("make the folder for logs"))?;
-    let mut stage = Stage::new(clusters, values, prober, logs, assignment.systems);
+    let mut stage =
+        Stage::new(clusters, values, prober, logs, assignment.systems, &assignment.scenario.system.namespace);
     isolation(environment, &mut stage, record).await?;
     for (cluster, system) in assignment.systems.iter() {
         for object in system.objects() {
@@ -54,7 +56,10 @@ pub async fn run(assignment: &Assignment<'_>, environment: &Environment, record:
     stores(assignment, environment, &stage, record).await?;
     let ready = pace::settle(&stage.sites, &Baseline::default(), READY).await?;
     match ready {
-        Settled::Yes(_) => Ok(stage),
+        Settled::Yes(_) => {
+            stage.provisioned = Provisioned::take(&stage.sites).await?;
+            Ok(stage)
+        }
         Settled::No { last, after } => {
             let state = stage.pod_states().await?;
             let reason = format!("the system is not ready after {}s: {last} ({state})", after.as_secs());

@@ -154,6 +154,14 @@ impl Record {
         self.outcome.provided.push(Note { source: None, what: what.to_owned(), why: why.to_owned() });
     }
 
+    /// With its reason redacted: it may quote what a program printed.
+    pub fn cleaned(&self, halt: Halt) -> Halt {
+        match halt {
+            Halt::Failed { reason } => Halt::Failed { reason: self.clean(&reason) },
+            Halt::Unverified { reason, remedy } => Halt::Unverified { reason: self.clean(&reason), remedy },
+        }
+    }
+
     fn clean(&self, text: &str) -> String {
         self.redactor.redact(text)
     }

@@ -7,6 +7,7 @@ use serde_json::Value;
 use tokio::io::AsyncReadExt;
 
 use crate::drill::Logs;
+use crate::drill::provisioned::Provisioned;
 use crate::drill::record::Halt;
 use crate::drill::site::Site;
 use crate::drill::station::{self, NAMESPACE};
@@ -14,6 +15,7 @@ use crate::drill::unanswered::Unanswered;
 use crate::drill::value::Values;
 use crate::environment::Clusters;
 use crate::kubernetes::{self, ExecRequest, Kubernetes, KubernetesError, Terminal, wait_for};
+use crate::plan::PlannedStep;
 use crate::probe::client::{Prober, RunningLedger};
 use crate::probe::{Reply, Request};
 use crate::runtime::{ByteReader, ByteWriter};
@@ -32,7 +34,13 @@ pub struct Stage {
     pub prober: PodProber,
     pub ledger: Option<Ledger>,
     pub sites: Vec<Site>,
+    /// Where the operator's commands look that name no namespace.
+    pub context_namespace: String,
     pub logs: Logs,
+    /// What the system had before anything was done to it.
+    pub provisioned: Provisioned,
+    /// What each step so far printed, for the slots of later ones.
+    pub outputs: Vec<(PlannedStep, String)>,
     /// When the loss was proven.
     pub lost_at: Option<Instant>,
     /// What the manifests ask for, by cluster and `Kind namespace/name`.
@@ -40,7 +48,14 @@ pub struct Stage {
 }
 
 impl Stage {
-    pub fn new(clusters: Clusters, values: Values, prober: PodProber, logs: Logs, systems: &Systems) -> Self {
+    pub fn new(
+        clusters: Clusters,
+        values: Values,
+        prober: PodProber,
+        logs: Logs,
+        systems: &Systems,
+        context_namespace: &str,
+    ) -> Self {
         let of_object = |cluster: Option<&str>, object: &Object| {
             let wanted = object.value["spec"]["replicas"].as_i64().unwrap_or(1);
             let name = format!("{} {}/{}", object.kind.kind, object.namespace, object.name);
@@ -52,7 +67,20 @@ impl Stage {
             .collect();
         let sites = Site::all(&clusters, systems);
         let kubernetes = clusters.home().clone();
-        Self { kubernetes, clusters, values, prober, ledger: None, sites, logs, lost_at: None, replicas }
+        Self {
+            kubernetes,
+            clusters,
+            values,
+            prober,
+            ledger: None,
+            sites,
+            context_namespace: context_namespace.to_owned(),
+            logs,
+            provisioned: Provisioned::default(),
+            outputs: Vec::new(),
+            lost_at: None,
+            replicas,
+        }
     }
 
     /// The cluster that an object of the scenario is in.

@@ -2,13 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+mod pieces;
+mod slots;
+
+use pieces::part_of;
+
+use super::bound::{self, OfLines};
 use super::erratum::{self, Correction};
-use super::locate::{self, StepPlace, first_line};
-use super::{Action, AppliedErratum, AsWritten, DrillPlan, Plan, PlannedStep, SlotText, coverage, slot};
-use crate::outcome::{Phase, ProgramLabel, SourceRef, TextLabel};
-use crate::problem::{Problem, Problems};
+use super::locate::{self, StepPlace};
+use super::{Action, AppliedErratum, AsWritten, DrillPlan, Plan, PlannedStep, SlotText, coverage};
+use crate::outcome::{Note, Phase, ProgramLabel, SourceRef, TextLabel};
+use crate::problem::Problems;
 use crate::runbook::{Procedure, Runbook, Step, StepKind};
-use crate::scenario::{Binding, Deed, Drill, ObjectName, Part, Scenario, SlotBinding, SlotSource, Waived, Waiver};
+use crate::scenario::{Binding, Deed, Drill, ObjectName, Part, Scenario, SlotBinding, Waiver};
+use crate::session::{self, SessionKind};
 
 impl Plan {
     /// Plans every drill of the scenario. Errors with every problem there is: drift of bindings, errata and waivers,
@@ -17,7 +24,9 @@ impl Plan {
         let mut planner = Planner::new(scenario, runbook, as_written);
         let drills: Vec<DrillPlan> = scenario.drills.iter().map(|drill| planner.drill(drill)).collect();
         planner.refuse_idle_slots();
-        let (uncovered, waived) = coverage::notes(runbook, &planner.run, &planner.unbound, &planner.waivers);
+        let wholly_waived = planner.wholly_waived();
+        let (uncovered, waived) =
+            coverage::notes(runbook, &planner.run, &planner.unbound, &planner.waivers, &wholly_waived);
         let plan = Self { scenario: scenario.name.clone(), as_written, drills, uncovered, waived };
         planner.problems.or(Some(plan))
     }
@@ -28,8 +37,8 @@ struct Planner<'s> {
     runbook: &'s Runbook,
     as_written: AsWritten,
     corrections: BTreeMap<StepPlace, Vec<Correction<'s>>>,
-    bindings: BTreeMap<StepPlace, &'s Binding>,
-    waivers: BTreeMap<StepPlace, &'s Waiver>,
+    bindings: BTreeMap<StepPlace, OfLines<'s, Binding>>,
+    waivers: BTreeMap<StepPlace, OfLines<'s, Waiver>>,
     /// Steps that some drill runs.
     run: BTreeSet<StepPlace>,
     /// Steps that a drill comes by and nothing says what to do with.
@@ -43,8 +52,8 @@ impl<'s> Planner<'s> {
     fn new(scenario: &'s Scenario, runbook: &'s Runbook, as_written: AsWritten) -> Self {
         let mut problems = Problems::default();
         let corrections = erratum::corrections(&scenario.errata, runbook, &mut problems);
-        let bindings = bindings(scenario, runbook, &mut problems);
-        let waivers = waivers(scenario, runbook, &mut problems);
+        let bindings = bound::bindings(scenario, runbook, &mut problems);
+        let waivers = bound::waivers(scenario, runbook, &mut problems);
         Self {
             scenario,
             runbook,
@@ -60,46 +69,24 @@ impl<'s> Planner<'s> {
     }
 
     fn drill(&mut self, drill: &Drill) -> DrillPlan {
-        let mut errata = Vec::new();
+        let mut reported = Reported::default();
         let mut phase = |parts: &[Part], phase| {
-            let steps = parts.iter().flat_map(|part| self.part(part, phase, &mut errata));
+            let steps = parts.iter().flat_map(|part| self.part(part, phase, &mut reported));
             steps.collect::<Vec<_>>()
         };
         let backup = phase(&drill.backup, Phase::Backup);
         let restore = phase(&drill.restore, Phase::Restore);
         let reconcile = phase(&drill.reconcile, Phase::Reconcile);
         self.refuse_unproduced(&drill.name, backup.iter().chain(&restore).chain(&reconcile));
-        DrillPlan { name: drill.name.clone(), writers: drill.writers, backup, restore, reconcile, errata }
+        let Reported { errata, provided } = reported;
+        DrillPlan { name: drill.name.clone(), writers: drill.writers, backup, restore, reconcile, errata, provided }
     }
 
-    /// A slot that takes what another step printed comes after that step, in the same drill.
-    fn refuse_unproduced<'p>(&mut self, drill: &str, steps: impl Iterator<Item = &'p PlannedStep>) {
-        let mut before: BTreeSet<&SourceRef> = BTreeSet::new();
-        for step in steps {
-            for slot in &step.slots {
-                let SlotSource::Output { step: producer, .. } = &slot.from else { continue };
-                match locate::step(self.runbook, producer) {
-                    Ok(place) if before.contains(&place.of(self.runbook).1.source) => {}
-                    Ok(place) => {
-                        let producer = &place.of(self.runbook).1.source;
-                        let message = format!(
-                            "slot `{}` of {} takes what {producer} prints, which drill `{drill}` has not run by then",
-                            slot.place, step.source
-                        );
-                        self.problems.push(Problem::new(&slot.source, message));
-                    }
-                    Err(problem) => self.problems.push(problem),
-                }
-            }
-            before.insert(&step.source);
-        }
-    }
-
-    fn part(&mut self, part: &Part, phase: Phase, errata: &mut Vec<AppliedErratum>) -> Vec<PlannedStep> {
+    fn part(&mut self, part: &Part, phase: Phase, reported: &mut Reported) -> Vec<PlannedStep> {
         match part {
             Part::CronJob { object, source } => vec![self.cron_job(object, source, phase)],
             Part::Procedure { name, source } => match locate::procedure(self.runbook, name, source) {
-                Ok(index) => self.procedure(index, phase, errata),
+                Ok(index) => self.procedure(index, phase, reported),
                 Err(problem) => {
                     self.problems.push(problem);
                     Vec::new()
@@ -127,34 +114,45 @@ impl<'s> Planner<'s> {
         }
     }
 
-    fn procedure(&mut self, index: usize, phase: Phase, errata: &mut Vec<AppliedErratum>) -> Vec<PlannedStep> {
+    fn procedure(&mut self, index: usize, phase: Phase, reported: &mut Reported) -> Vec<PlannedStep> {
         let runbook = self.runbook;
         let procedure = &runbook.procedures[index];
         let mut planned = Vec::new();
+        let mut reader = SessionKind::Shell;
         for (number, step) in procedure.steps.iter().enumerate() {
             let place = StepPlace { procedure: index, step: number };
-            if self.waivers.contains_key(&place) {
-                continue;
-            }
-            let corrections = match self.as_written {
-                AsWritten::Yes => Vec::new(),
-                AsWritten::No => self.corrections.get(&place).cloned().unwrap_or_default(),
-            };
-            errata.extend(corrections.iter().map(|correction| erratum::report(correction, step)));
-            let corrected = erratum::apply(step.kind.text(), &corrections);
-            planned.extend(corrected.before.into_iter().map(|insert| self.inserted(insert, procedure, step, phase)));
-            match self.step(place, procedure, step, corrected.text, phase) {
-                Some(mut own) => {
-                    self.run.insert(place);
-                    if !corrected.changed_by.is_empty() {
-                        own.label = TextLabel::Corrected;
-                    }
-                    own.errata = corrected.changed_by;
-                    planned.push(own);
+            let pieces = self.pieces(place, step);
+            let corrections = self.corrections_of(place, &pieces);
+            for (piece, corrections) in pieces.iter().zip(corrections) {
+                let own = part_of(step, piece);
+                if bound::about(self.waivers.get(&place), &piece.lines).is_some() {
+                    continue;
                 }
-                None => drop(self.unbound.insert(place)),
+                let binding = bound::about(self.bindings.get(&place), &piece.lines);
+                if let Some(Deed::Provided(why)) = binding.map(|binding| &binding.deed) {
+                    self.run.insert(place);
+                    let (source, what) = (Some(own.source.clone()), own.kind.text().to_owned());
+                    reported.provided.push(Note { source, what, why: why.clone() });
+                    continue;
+                }
+                reported.errata.extend(corrections.iter().map(|correction| erratum::report(correction, &own)));
+                let corrected = erratum::apply(own.kind.text(), &corrections);
+                planned
+                    .extend(corrected.before.into_iter().map(|insert| self.inserted(insert, procedure, &own, phase)));
+                match self.step(binding, procedure, &own, corrected.text, phase, reader) {
+                    Some(mut done) => {
+                        self.run.insert(place);
+                        if !corrected.changed_by.is_empty() {
+                            done.label = TextLabel::Corrected;
+                        }
+                        done.errata = corrected.changed_by;
+                        reader = if done.action == Action::Shell { session::after(reader, &done.text) } else { reader };
+                        planned.push(done);
+                    }
+                    None => drop(self.unbound.insert(place)),
+                }
+                planned.extend(corrected.after.into_iter().map(|insert| self.inserted(insert, procedure, &own, phase)));
             }
-            planned.extend(corrected.after.into_iter().map(|insert| self.inserted(insert, procedure, step, phase)));
         }
         planned
     }
@@ -187,13 +185,13 @@ impl<'s> Planner<'s> {
     /// The step itself; `None` where it is no command and nothing says what a person does with it.
     fn step(
         &mut self,
-        place: StepPlace,
+        binding: Option<&'s Binding>,
         procedure: &Procedure,
         step: &Step,
         corrected: String,
         phase: Phase,
+        reader: SessionKind,
     ) -> Option<PlannedStep> {
-        let binding = self.bindings.get(&place).copied();
         let is_command = matches!(step.kind, StepKind::Command { .. });
         let (text, action, label) = match binding.map(|binding| &binding.deed) {
             Some(Deed::Run(command)) if is_command => (command.clone(), Action::Shell, TextLabel::Equivalent),
@@ -202,8 +200,10 @@ impl<'s> Planner<'s> {
                 (command.clone(), Action::Compare { content: corrected }, TextLabel::Equivalent)
             }
             Some(Deed::Human) => (corrected, Action::Human, TextLabel::Human),
-            None if is_command => (corrected, Action::Shell, TextLabel::Verbatim),
-            None => return None,
+            None if is_command || reader == SessionKind::Sql && is_sql(&step.kind) => {
+                (corrected, Action::Shell, TextLabel::Verbatim)
+            }
+            Some(Deed::Provided(_)) | None => return None,
         };
         let own: Vec<&SlotBinding> = binding.map(|binding| binding.slots.iter().collect()).unwrap_or_default();
         let mut slots = Vec::new();
@@ -214,7 +214,7 @@ impl<'s> Planner<'s> {
             slots.extend(self.find_slots(content, SlotText::Content, &own));
         }
         self.refuse_ambiguous_slots(&own, &slots);
-        if action == Action::Shell && label == TextLabel::Verbatim {
+        if is_command && action == Action::Shell && label == TextLabel::Verbatim {
             self.refuse_open_places(&text, &slots, step);
         }
         Some(PlannedStep {
@@ -233,59 +233,28 @@ impl<'s> Planner<'s> {
         })
     }
 
-    fn find_slots(&mut self, text: &str, within: SlotText, own: &[&SlotBinding]) -> Vec<super::Slot> {
-        let bindings: Vec<&SlotBinding> = own.iter().copied().chain(&self.scenario.slots).collect();
-        let slots = slot::find(text, within, &bindings);
-        self.used_slots.extend(slots.iter().map(|slot| slot.source.clone()));
-        slots
-    }
-
-    /// A binding's own slot stands for one place of its step.
-    fn refuse_ambiguous_slots(&mut self, own: &[&SlotBinding], slots: &[super::Slot]) {
-        for binding in own {
-            let found = slots.iter().filter(|slot| slot.source == binding.source).count();
-            if found > 1 {
-                let message = format!("slot `{}` is found {found} times: say what stands `after:`", binding.place);
-                self.problems.push(Problem::new(&binding.source, message));
-            }
-        }
-    }
-
-    fn refuse_open_places(&mut self, text: &str, slots: &[super::Slot], step: &Step) {
-        for open in slot::open_places(text) {
-            if !slots.iter().any(|slot| slot.span.start <= open.start && open.end <= slot.span.end) {
-                let place = &text[open];
-                let message = format!(
-                    "slot `{place}` in `{}` has no source: add `slots: [{{place: {place}, from: ..}}]` to {}",
-                    first_line(text),
-                    self.scenario.file.display()
-                );
-                self.problems.push(Problem::new(&step.source, message));
-            }
-        }
-    }
-
-    /// A slot that no step has any more is drift. Those of procedures that are not drilled are not looked at.
-    fn refuse_idle_slots(&mut self) {
-        // As written, commands of errata are not there, and neither are their slots.
-        if self.as_written == AsWritten::Yes {
-            return;
-        }
-        let bound: Vec<&Binding> =
-            self.bindings.iter().filter(|(place, _)| self.run.contains(place)).map(|(_, binding)| *binding).collect();
-        let declared = bound.into_iter().flat_map(|binding| &binding.slots).chain(&self.scenario.slots);
-        for slot in declared.filter(|slot| !self.used_slots.contains(&slot.source)) {
-            let place = format!("{}{}", slot.after.as_deref().unwrap_or(""), slot.place);
-            let message = format!("slot `{place}` is in no step any more: take it out or bring it up to date");
-            self.problems.push(Problem::new(&slot.source, message));
-        }
-    }
-
     /// The weakest label of the scenario's programs that are named in a command.
     fn program(&self, text: &str) -> ProgramLabel {
         let words = text.split(|c: char| !c.is_alphanumeric() && !matches!(c, '.' | '_' | '-'));
         let labels = words.filter_map(|word| self.scenario.programs.get(word).copied());
         labels.max_by_key(|label| weakness(*label)).unwrap_or(ProgramLabel::Real)
+    }
+}
+
+/// What a drill's plan says beside its steps.
+#[derive(Default)]
+struct Reported {
+    errata: Vec<AppliedErratum>,
+    provided: Vec<Note>,
+}
+
+/// Whether a fragment is what a person types where psql reads.
+fn is_sql(kind: &StepKind) -> bool {
+    const LANGUAGES: [&str; 6] = ["sql", "psql", "postgres", "postgresql", "pgsql", "plpgsql"];
+    let StepKind::Fragment { text, language, .. } = kind else { return false };
+    match language {
+        Some(language) => LANGUAGES.contains(&language.to_ascii_lowercase().as_str()),
+        None => text.trim_end().ends_with(';'),
     }
 }
 
@@ -295,56 +264,4 @@ fn weakness(label: ProgramLabel) -> u8 {
         ProgramLabel::Rewritten => 1,
         ProgramLabel::Simulated => 2,
     }
-}
-
-fn bindings<'s>(
-    scenario: &'s Scenario,
-    runbook: &Runbook,
-    problems: &mut Problems,
-) -> BTreeMap<StepPlace, &'s Binding> {
-    let mut found: BTreeMap<StepPlace, &Binding> = BTreeMap::new();
-    for binding in &scenario.bindings {
-        let bound = locate::step(runbook, &binding.step).and_then(|place| match found.get(&place) {
-            None => Ok(place),
-            Some(first) => {
-                let message = format!(
-                    "a second binding of {}, the first is in {}",
-                    place.of(runbook).1.source,
-                    first.step.source
-                );
-                Err(Problem::new(&binding.step.source, message))
-            }
-        });
-        match bound.and_then(|place| suits(binding, place.of(runbook).1).map(|()| place)) {
-            Ok(place) => drop(found.insert(place, binding)),
-            Err(problem) => problems.push(Problem { message: format!("binding: {}", problem.message), ..problem }),
-        }
-    }
-    found
-}
-
-/// Whether what is done fits the kind of step it is done to.
-fn suits(binding: &Binding, step: &Step) -> Result<(), Problem> {
-    let is_fragment = matches!(step.kind, StepKind::Fragment { .. });
-    let message = match &binding.deed {
-        Deed::Run(command) if is_fragment && !command.contains("{fragment}") => {
-            "the command does nothing with the fragment: put `{fragment}` where its file goes"
-        }
-        Deed::Run(command) if !is_fragment && command.contains("{fragment}") => "the step is no fragment",
-        Deed::Compare(_) if !is_fragment => "the step is no fragment, there is nothing to compare with",
-        Deed::Run(_) | Deed::Compare(_) | Deed::Human => return Ok(()),
-    };
-    Err(Problem::new(&binding.step.source, format!("{message} ({})", step.source)))
-}
-
-fn waivers<'s>(scenario: &'s Scenario, runbook: &Runbook, problems: &mut Problems) -> BTreeMap<StepPlace, &'s Waiver> {
-    let mut found = BTreeMap::new();
-    for waiver in &scenario.waivers {
-        let Waived::Step(step) = &waiver.what else { continue };
-        match locate::steps(runbook, step) {
-            Ok(places) => found.extend(places.into_iter().map(|place| (place, waiver))),
-            Err(problem) => problems.push(Problem { message: format!("waiver: {}", problem.message), ..problem }),
-        }
-    }
-    found
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::bound::OfLines;
 use super::locate::{self, StepPlace, first_line};
 use crate::outcome::Note;
 use crate::runbook::{Runbook, StepKind};
@@ -12,7 +13,8 @@ pub fn notes(
     runbook: &Runbook,
     run: &BTreeSet<StepPlace>,
     unbound: &BTreeSet<StepPlace>,
-    waivers: &BTreeMap<StepPlace, &Waiver>,
+    waivers: &BTreeMap<StepPlace, OfLines<'_, Waiver>>,
+    wholly_waived: &BTreeSet<StepPlace>,
 ) -> (Vec<Note>, Vec<Note>) {
     let mut uncovered = Vec::new();
     let mut waived = Vec::new();
@@ -23,8 +25,15 @@ pub fn notes(
             what: format!("{}: {}", procedure.name, first_line(step.kind.text())),
             why,
         };
-        if let Some(waiver) = waivers.get(&place) {
-            waived.push(note(waiver.reason.clone()));
+        for (lines, waiver) in waivers.get(&place).into_iter().flatten() {
+            let text = step.kind.text().lines().skip(lines.start).take(lines.len()).collect::<Vec<_>>().join("\n");
+            let mut source = step.source.clone();
+            source.line += lines.start;
+            let what = format!("{}: {}", procedure.name, first_line(&text));
+            waived.push(Note { source: Some(source), what, why: waiver.reason.clone() });
+        }
+        if wholly_waived.contains(&place) {
+            continue;
         } else if unbound.contains(&place) {
             let what = match step.kind {
                 StepKind::Fragment { .. } => "this fragment",

@@ -119,7 +119,7 @@ pub fn report(correction: &Correction<'_>, step: &Step) -> AppliedErratum {
         correction,
         reason: erratum.reason.clone(),
         answer: erratum.answer.clone(),
-        versions: erratum.versions.clone(),
+        versions: erratum.versions.to_string(),
     }
 }
 

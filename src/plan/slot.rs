@@ -22,7 +22,7 @@ pub fn spans(text: &str, binding: &SlotBinding) -> Vec<Range<usize>> {
         .collect()
 }
 
-/// The slots of one text, in its order.
+/// The slots of one text, in its order. What a command's comments speak of is none.
 pub fn find(text: &str, within: SlotText, bindings: &[&SlotBinding]) -> Vec<Slot> {
     let slot = |binding: &SlotBinding, span| Slot {
         place: binding.place.clone(),
@@ -31,8 +31,13 @@ pub fn find(text: &str, within: SlotText, bindings: &[&SlotBinding]) -> Vec<Slot
         from: binding.from.clone(),
         source: binding.source.clone(),
     };
+    let is_comment = |span: &Range<usize>| {
+        let line = text[..span.start].rsplit('\n').next().unwrap_or("");
+        within == SlotText::Command && line.trim_start().starts_with('#')
+    };
     let mut slots: Vec<Slot> =
         bindings.iter().flat_map(|binding| spans(text, binding).into_iter().map(|span| slot(binding, span))).collect();
+    slots.retain(|slot| !is_comment(&slot.span));
     slots.sort_by_key(|slot| (slot.span.start, std::cmp::Reverse(slot.span.end)));
     // `DB` inside of `DB NAME`: the longer place is meant.
     let mut end = 0;

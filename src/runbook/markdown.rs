@@ -5,9 +5,9 @@ use std::path::Path;
 
 use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
 
+use super::outline::{LineNumbers, Outline};
 use super::step::{BlockKind, classify, is_inline_command, typed};
-use super::{Procedure, Step, StepKind};
-use crate::outcome::SourceRef;
+use super::{Procedure, StepKind};
 
 /// Every section of `text` that holds a step, in the document's order. Never fails: any text is Markdown.
 pub fn procedures(path: &Path, text: &str) -> Vec<Procedure> {
@@ -16,16 +16,7 @@ pub fn procedures(path: &Path, text: &str) -> Vec<Procedure> {
     for (event, range) in Parser::new_ext(text, options).into_offset_iter() {
         reader.event(event, range);
     }
-    reader.finish()
-}
-
-/// A numbered item that is open.
-struct Item {
-    number: u64,
-    line: usize,
-    prose: String,
-    /// Steps of the procedure from here on are this item's or those of items in it.
-    first_step: usize,
+    reader.outline.finish()
 }
 
 enum List {
@@ -41,48 +32,26 @@ struct Block {
 }
 
 struct Reader<'t> {
-    file: String,
     text: &'t str,
-    /// Byte offset of each line's start.
-    lines: Vec<usize>,
-    done: Vec<Procedure>,
-    current: Procedure,
+    lines: LineNumbers,
+    outline: Outline,
     lists: Vec<List>,
-    /// `None` for an item of a bulleted list.
-    items: Vec<Option<Item>>,
     heading: Option<String>,
     block: Option<Block>,
-    /// The last paragraph outside numbered items.
-    paragraph: String,
     in_metadata: bool,
 }
 
 impl<'t> Reader<'t> {
     fn new(path: &Path, text: &'t str) -> Self {
-        let file = path.display().to_string();
-        let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-        let starts = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
         Self {
-            lines: std::iter::once(0).chain(starts).collect(),
-            current: Procedure { name, source: SourceRef { file: file.clone(), line: 1 }, steps: Vec::new() },
-            file,
             text,
-            done: Vec::new(),
+            lines: LineNumbers::of(text),
+            outline: Outline::new(path),
             lists: Vec::new(),
-            items: Vec::new(),
             heading: None,
             block: None,
-            paragraph: String::new(),
             in_metadata: false,
         }
-    }
-
-    fn line_of(&self, offset: usize) -> usize {
-        self.lines.partition_point(|start| *start <= offset)
-    }
-
-    fn source(&self, offset: usize) -> SourceRef {
-        SourceRef { file: self.file.clone(), line: self.line_of(offset) }
     }
 
     fn event(&mut self, event: Event<'_>, range: Range<usize>) {
@@ -105,7 +74,7 @@ impl<'t> Reader<'t> {
     fn start(&mut self, tag: Tag<'_>, range: Range<usize>) {
         match tag {
             Tag::Heading { .. } => self.heading = Some(String::new()),
-            Tag::Paragraph if self.numbered_item().is_none() => self.paragraph.clear(),
+            Tag::Paragraph => self.outline.paragraph(),
             Tag::List(Some(start)) => self.lists.push(List::Numbered { start, seen: 0 }),
             Tag::List(None) => self.lists.push(List::Bullets),
             Tag::Item => self.open_item(range),
@@ -125,12 +94,10 @@ impl<'t> Reader<'t> {
         match tag {
             TagEnd::Heading(_) => {
                 let name = self.heading.take().unwrap_or_default();
-                let source = self.source(range.start);
-                let next = Procedure { name: name.trim().to_owned(), source, steps: Vec::new() };
-                self.close_section(next);
+                self.outline.heading(&name, self.lines.line_of(range.start));
             }
             TagEnd::List(_) => drop(self.lists.pop()),
-            TagEnd::Item => self.close_item(),
+            TagEnd::Item => self.outline.close_item(),
             TagEnd::CodeBlock => self.close_block(),
             TagEnd::MetadataBlock(_) => self.in_metadata = false,
             _ => {}
@@ -149,7 +116,7 @@ impl<'t> Reader<'t> {
 
     fn on_code(&mut self, code: &str, range: Range<usize>) {
         let is_command = self.heading.is_none()
-            && self.numbered_item().is_some()
+            && self.outline.is_in_item()
             && is_inline_command(code, self.is_alone_on_its_lines(&range));
         if !is_command {
             self.say(code);
@@ -171,55 +138,26 @@ impl<'t> Reader<'t> {
     }
 
     fn say(&mut self, text: &str) {
-        let target = match (&mut self.heading, self.items.iter_mut().rev().flatten().next()) {
-            (Some(heading), _) => heading,
-            (None, Some(item)) => &mut item.prose,
-            (None, None) => &mut self.paragraph,
-        };
-        target.push_str(text);
-    }
-
-    fn numbered_item(&self) -> Option<&Item> {
-        self.items.iter().rev().flatten().next()
+        match &mut self.heading {
+            Some(heading) => heading.push_str(text),
+            None => self.outline.say(text),
+        }
     }
 
     fn push(&mut self, kind: StepKind, offset: usize) {
-        let (item, prose) = match self.numbered_item() {
-            // An item's prose goes on behind the step: `close_item` fills it in.
-            Some(item) => (Some(item.number), String::new()),
-            None => (None, tidy(&self.paragraph)),
-        };
-        let source = self.source(offset);
-        self.current.steps.push(Step { source, item, prose, kind });
+        self.outline.push(kind, self.lines.line_of(offset));
     }
 
     fn open_item(&mut self, range: Range<usize>) {
-        let number = match self.lists.last_mut() {
+        match self.lists.last_mut() {
             Some(List::Numbered { start, seen }) => {
                 let counted = start.saturating_add(*seen);
                 *seen += 1;
                 // CommonMark counts on from the first item; the reader of the page sees what is printed.
-                Some(printed_number(&self.text[range.clone()]).unwrap_or(counted))
+                let number = printed_number(&self.text[range.clone()]).unwrap_or(counted);
+                self.outline.open_item(Some(number), self.lines.line_of(range.start));
             }
-            Some(List::Bullets) | None => None,
-        };
-        let line = self.line_of(range.start);
-        let first_step = self.current.steps.len();
-        self.items.push(number.map(|number| Item { number, line, prose: String::new(), first_step }));
-    }
-
-    fn close_item(&mut self) {
-        let Some(Some(item)) = self.items.pop() else { return };
-        let prose = tidy(&item.prose);
-        let own = &mut self.current.steps[item.first_step..];
-        if own.is_empty() && !prose.is_empty() {
-            let source = SourceRef { file: self.file.clone(), line: item.line };
-            let kind = StepKind::Human { text: prose.clone() };
-            self.current.steps.push(Step { source, item: Some(item.number), prose, kind });
-            return;
-        }
-        for step in own.iter_mut().filter(|step| step.prose.is_empty()) {
-            step.prose.clone_from(&prose);
+            Some(List::Bullets) | None => self.outline.open_bullet(),
         }
     }
 
@@ -234,27 +172,6 @@ impl<'t> Reader<'t> {
             self.push(kind, offset);
         }
     }
-
-    fn close_section(&mut self, next: Procedure) {
-        let closed = std::mem::replace(&mut self.current, next);
-        if !closed.steps.is_empty() {
-            self.done.push(closed);
-        }
-        self.paragraph.clear();
-    }
-
-    fn finish(mut self) -> Vec<Procedure> {
-        if !self.current.steps.is_empty() {
-            self.done.push(self.current);
-        }
-        self.done
-    }
-}
-
-/// One line, single blanks, without the colon that points at what follows.
-fn tidy(prose: &str) -> String {
-    let line = prose.split_whitespace().collect::<Vec<_>>().join(" ");
-    line.trim_end_matches(':').trim_end().to_owned()
 }
 
 fn printed_number(item: &str) -> Option<u64> {

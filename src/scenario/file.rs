@@ -41,7 +41,7 @@ impl Scenario {
 /// What readers of sections need to know of the rest of the file.
 pub(super) struct ScenarioReader<'r> {
     pub(super) reader: &'r Reader,
-    folder: PathBuf,
+    pub(super) folder: PathBuf,
     file: PathBuf,
     today: Date,
     pub(super) stores: Vec<String>,
@@ -79,7 +79,7 @@ impl<'r> ScenarioReader<'r> {
         let mut fields = r.fields(root)?;
         let source = r.source(fields.node("name").map_or(root.line, |node| node.line));
         let name = fields.required("name", |node| r.text(node));
-        let runbook = fields.required("runbook", |node| self.path(node, "runbook"));
+        let runbook = fields.required("runbook", |node| self.runbook(node));
         let system = fields.required("system", |node| self.system(node));
         let images = fields.or_default("images", |node| self.named(node, |node| self.image(node)));
         let stores = fields.or_default("stores", |node| self.named(node, |node| self.store(node)));

@@ -145,12 +145,19 @@ impl ScenarioReader<'_> {
         let mut fields = r.fields(node)?;
         let step = fields.required("step", |node| self.step(node));
         let human = fields.optional("human", |node| self.human_time(node));
-        let deed = match (fields.node("run"), fields.node("compare")) {
-            (Some(node), None) => r.text(node).map(Deed::Run),
-            (None, Some(node)) => r.text(node).map(Deed::Compare),
-            (None, None) if matches!(human, Some(Some(_))) => Some(Deed::Human),
-            (None, None) => r.refuse(node.line, "say what a person does: `run`, `compare`, or `human` time alone"),
-            (Some(node), Some(_)) => r.refuse(node.line, "`run` and `compare` cannot stand together"),
+        let named: Vec<_> =
+            ["run", "compare", "provided"].into_iter().filter_map(|name| Some((name, fields.node(name)?))).collect();
+        let deed = match named.as_slice() {
+            [(name, node)] => r.text(node).map(|text| match *name {
+                "run" => Deed::Run(text),
+                "compare" => Deed::Compare(text),
+                _ => Deed::Provided(text),
+            }),
+            [] if matches!(human, Some(Some(_))) => Some(Deed::Human),
+            [] => r.refuse(node.line, "say what a person does: `run`, `compare`, `provided`, or `human` time alone"),
+            [_, (_, second), ..] => {
+                r.refuse(second.line, "only one of `run`, `compare` and `provided` can be what is done")
+            }
         };
         let slots = fields.or_default("slots", |node| r.list(node, |node| self.slot(node)));
         fields.close();
@@ -189,22 +196,52 @@ impl ScenarioReader<'_> {
         if node.get("output").is_some() {
             let mut fields = r.fields(node)?;
             let step = fields.required("output", |node| self.step(node));
-            let pattern = fields.required("pattern", |node| r.text(node));
+            let find = match fields.one_of(&["pattern", "column"]) {
+                Some(("pattern", node)) => self.pattern(node).map(Find::Pattern),
+                Some((_, node)) => r.text(node).map(Find::Column),
+                None => None,
+            };
             fields.close();
-            return Some(SlotSource::Output { step: step?, pattern: pattern? });
+            return Some(SlotSource::Output { step: step?, find: find? });
         }
         if let Some(selector) = node.get("selector") {
             let mut fields = r.fields(selector)?;
-            let kind = fields.required("kind", |node| r.text(node));
+            let cluster = self.cluster_of(&mut fields);
+            let kind = fields.required("kind", |node| self.selected_kind(node));
             let namespace = fields.required("namespace", |node| r.text(node));
             let labels = fields.required("labels", |node| r.text(node));
             fields.close();
             let mut outer = r.fields(node)?;
             outer.node("selector");
             outer.close();
-            return Some(SlotSource::Selector { kind: kind?, namespace: namespace?, labels: labels? });
+            return Some(SlotSource::Selector {
+                cluster: cluster?,
+                kind: kind?,
+                namespace: namespace?,
+                labels: labels?,
+            });
         }
         r.value_from(node).map(SlotSource::Value)
+    }
+
+    /// A regular expression whose first group is the value.
+    fn pattern(&self, node: &Node) -> Option<String> {
+        let r = self.reader;
+        let text = r.text(node)?;
+        match regex::Regex::new(&text) {
+            Ok(pattern) if pattern.captures_len() > 1 => Some(text),
+            Ok(_) => r.refuse(node.line, format!("`{text}` has no group: put the value into parentheses")),
+            Err(error) => r.refuse(node.line, format!("`{text}` is no regular expression: {error}")),
+        }
+    }
+
+    fn selected_kind(&self, node: &Node) -> Option<String> {
+        let r = self.reader;
+        let kind = r.text(node)?;
+        match crate::kubernetes::type_of(&kind) {
+            Some((_, name)) => Some(name.to_owned()),
+            None => r.refuse(node.line, format!("a selector cannot look for `{kind}`: name a pod, job, cronjob, ..")),
+        }
     }
 
     pub(super) fn waiver(&self, node: &Node) -> Option<Waiver> {
@@ -236,7 +273,10 @@ impl ScenarioReader<'_> {
         let edits = fields.required("edits", |node| r.list(node, |node| self.edit(node)));
         let reason = fields.required("reason", |node| r.text(node));
         let answer = fields.required("answer", |node| r.text(node));
-        let versions = fields.required("versions", |node| r.text(node));
+        let versions = fields.required("versions", |node| {
+            let text = r.text(node)?;
+            VersionRange::parse(&text).or_else(|why| r.refuse(node.line, why).ok_or(())).ok()
+        });
         fields.close();
         if node.get("edits").is_some_and(|edits| edits.items().is_empty()) {
             return r.refuse(node.line, "an erratum needs at least one edit");

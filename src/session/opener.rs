@@ -229,7 +229,7 @@ fn kubectl_exec(arguments: &[String]) -> Option<Opener> {
     }
     let (options, command) = match rest.iter().position(|word| word == "--") {
         Some(at) => (&rest[..at], &rest[at + 1..]),
-        // The spelling without `--` of kubectl before 1.32: the pod, then the command, options between them.
+        // The spelling without `--` of kubectl before 1.31: the pod, then the command, options between them.
         None => {
             let pod = after_options(rest, &WITH_VALUE);
             let command = after_options(pod.get(1..)?, &WITH_VALUE);

@@ -167,6 +167,11 @@ pub fn is_blank(line: &str) -> bool {
     line.is_empty() || line.starts_with("--")
 }
 
+/// Whether a line, typed where a statement begins, ends psql.
+pub fn leaves(line: &str) -> bool {
+    matches!(line.trim().trim_end_matches(';').trim_end(), "exit" | "quit" | "\\q")
+}
+
 /// Whether a statement is a backslash command: psql before 16 has no status for those, so that what they print is
 /// what there is to go by.
 pub fn is_backslash_command(statement: &str) -> bool {
@@ -250,6 +255,19 @@ mod tests {
         assert!(sends_a_statement("\\copy t from 'x'") && sends_a_statement("\\g"));
         assert!(!sends_a_statement("\\d t") && !sends_a_statement("\\i x.sql"));
         assert!(is_backslash_command(" \\d t") && !is_backslash_command("select 1 \\gexec"));
+    }
+
+    #[test]
+    fn a_plan_knows_by_the_words_what_reads_the_next_text() {
+        use crate::session::{SessionKind, after};
+        let in_pod = after(SessionKind::Shell, "# look\nkubectl exec -it db-0 bash");
+        assert_eq!(in_pod, SessionKind::Shell);
+        let in_sql = after(in_pod, "# First, connect\npsql -U$POSTGRES_USER $POSTGRES_USER");
+        assert_eq!(in_sql, SessionKind::Sql);
+        assert_eq!(after(in_sql, "SELECT 1; -- exit"), SessionKind::Sql);
+        assert_eq!(after(in_sql, "DROP ROLE a;\nexit;"), SessionKind::Shell);
+        assert_eq!(after(in_sql, "\\q"), SessionKind::Shell);
+        assert_eq!(after(SessionKind::Shell, "psql -f dump"), SessionKind::Shell);
     }
 
     proptest! {

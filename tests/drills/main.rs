@@ -7,3 +7,4 @@ mod good;
 mod missing_input;
 mod playground;
 mod run;
+mod slots;

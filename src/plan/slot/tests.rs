@@ -51,6 +51,15 @@ fn every_place_of_a_name_is_filled() {
 }
 
 #[test]
+fn what_a_comment_speaks_of_is_not_filled() {
+    let text = "# to determine JOB\nkubectl get cronjobs\n  # JOB\nrun JOB # JOB";
+    let bindings = [binding("JOB", None)];
+    let found = find(text, SlotText::Command, &bindings.iter().collect::<Vec<_>>());
+    assert_eq!(found.iter().map(|slot| slot.span.start).collect::<Vec<_>>(), [52, 58]);
+    assert_eq!(find("# JOB", SlotText::Content, &bindings.iter().collect::<Vec<_>>()).len(), 1);
+}
+
+#[test]
 fn a_value_that_a_shell_would_interpret_is_refused_without_being_shown() {
     let step = step("cat NAME", "", &[binding("NAME", None)]);
     let error = step.fill(|_| Some(Secret::new("hunter2;reboot"))).unwrap_err().to_string();

@@ -1,5 +1,5 @@
 use super::*;
-use crate::runbook::Runbook;
+use crate::runbook::Step;
 use proptest::prelude::*;
 
 fn read(text: &str) -> Vec<Procedure> {
@@ -63,15 +63,6 @@ fn code_in_bullets_and_front_matter_is_no_step() {
         read("---\ntitle: `rm -rf /`\n---\n\n* backup at `schedule: \"10 23 * * *\"`\n* see `kubectl get pods`\n"),
         []
     );
-}
-
-#[test]
-fn a_page_in_restructured_text_is_refused_by_name() {
-    let folder = tempfile::tempdir().unwrap();
-    let page = folder.path().join("backups.rst");
-    std::fs::write(&page, "Backups\n=======\n").unwrap();
-    let error = Runbook::read(&page).unwrap_err().to_string();
-    assert!(error.contains("backups.rst") && error.contains("reStructuredText"), "{error}");
 }
 
 /// Every line of the step stands in the document at the step's span, in order, whatever indentation was around it.

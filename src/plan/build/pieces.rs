@@ -1,0 +1,87 @@
+//! Blocks of several commands: taken apart where the scenario speaks of one of them.
+
+use std::collections::BTreeSet;
+
+use super::Planner;
+use crate::plan::AsWritten;
+use crate::plan::bound;
+use crate::plan::erratum::Correction;
+use crate::plan::locate::{self, StepPlace};
+use crate::plan::piece::{self, Piece};
+use crate::problem::Problem;
+use crate::runbook::{Step, StepKind};
+use crate::scenario::SlotSource;
+
+impl<'s> Planner<'s> {
+    /// The step in pieces: each command that a binding, a waiver or a slot means on its own is one.
+    pub(super) fn pieces(&mut self, place: StepPlace, step: &Step) -> Vec<Piece> {
+        let block = step.kind.text();
+        let StepKind::Command { .. } = &step.kind else {
+            return vec![Piece { lines: 0..block.lines().count().max(1), text: block.to_owned() }];
+        };
+        let bindings = self.bindings.get(&place).into_iter().flatten();
+        let waived = self.waivers.get(&place).into_iter().flatten();
+        let mut alone: Vec<_> = bindings.clone().map(|(lines, _)| lines.clone()).collect();
+        alone.extend(waived.map(|(lines, _)| lines.clone()));
+        let slots = self.scenario.bindings.iter().flat_map(|binding| &binding.slots).chain(&self.scenario.slots);
+        for slot in slots {
+            let SlotSource::Output { step: producer, .. } = &slot.from else { continue };
+            if locate::step(self.runbook, producer) != Ok(place) || producer.text.is_none() {
+                continue;
+            }
+            match bound::lines_of(step, producer) {
+                Ok(lines) => alone.push(lines),
+                Err(problem) => self.problems.push(problem),
+            }
+        }
+        piece::cut(block, &alone)
+    }
+
+    /// The corrections of a step, piece by piece. One that reaches over several pieces is a problem.
+    pub(super) fn corrections_of(&mut self, place: StepPlace, pieces: &[Piece]) -> Vec<Vec<Correction<'s>>> {
+        let all = match self.as_written {
+            AsWritten::Yes => Vec::new(),
+            AsWritten::No => self.corrections.get(&place).cloned().unwrap_or_default(),
+        };
+        if pieces.len() == 1 {
+            return vec![all];
+        }
+        let is_in = |correction: &Correction<'_>, piece: &Piece| {
+            correction.edit.step.text.as_deref().is_some_and(|text| piece.text.contains(text.trim_end()))
+        };
+        for correction in all.iter().filter(|correction| !pieces.iter().any(|piece| is_in(correction, piece))) {
+            let message = format!(
+                "erratum `{}` reaches over several commands, and bindings or slots treat them one by one: make one edit of each",
+                correction.erratum.id
+            );
+            self.problems.push(Problem::new(&correction.edit.step.source, message));
+        }
+        let mut left = all;
+        let of_piece = |piece: &Piece| {
+            let (own, others) = left.drain(..).partition(|correction| is_in(correction, piece));
+            left = others;
+            own
+        };
+        pieces.iter().map(of_piece).collect()
+    }
+
+    /// Steps of which every command is waived.
+    pub(super) fn wholly_waived(&mut self) -> BTreeSet<StepPlace> {
+        let places: Vec<StepPlace> = self.waivers.keys().copied().collect();
+        let is_waived = |place: &StepPlace| {
+            let pieces = self.pieces(*place, place.of(self.runbook).1);
+            pieces.iter().all(|piece| bound::about(self.waivers.get(place), &piece.lines).is_some())
+        };
+        places.into_iter().filter(is_waived).collect()
+    }
+}
+
+/// A piece of a step as a step of its own, with its own line.
+pub(super) fn part_of(step: &Step, piece: &Piece) -> Step {
+    let mut own = step.clone();
+    own.source.line += piece.lines.start;
+    if let StepKind::Command { text, .. } = &mut own.kind {
+        text.clone_from(&piece.text);
+    }
+    own
+}
