@@ -116,6 +116,7 @@ async fn start_local(
 ) -> Result<Environment, EnvironmentError> {
     let kubectl = tools.get("kubectl").map(|tool| tool.path.clone());
     let config = LocalConfig {
+        program: std::env::current_exe().map_err(EnvironmentError::io("find the running program"))?,
         name: format!("{}-{}-{}", assignment.nonce, record.outcome.scenario, record.outcome.variant),
         images: scenario
             .checked
@@ -127,9 +128,11 @@ async fn start_local(
             .scenario
             .stores
             .iter()
-            .map(|(name, store)| (store.host.clone(), drill::station::store_service(name)))
+            .flat_map(|(name, store)| store.hosts().into_iter().map(move |host| (host, name)))
+            .map(|(host, name)| (host.to_owned(), drill::station::store_service(name)))
             .collect(),
         kubectl,
+        gcs_server: tools.get("fake-gcs-server").map(|tool| tool.path.clone()),
         namespace: "default".to_owned(),
         seed: assignment.rng,
     };

@@ -10,11 +10,13 @@ mod file;
 mod procedure;
 mod promise;
 mod reader;
+mod store;
 mod value;
 pub mod yaml;
 
 pub use discover::Scenarios;
 pub use promise::{BackupDuration, DrillAcceptance, EnvironmentName, Objective, Schedule};
+pub use store::{S3, Store, StoreKind};
 pub use value::parse_size;
 
 use crate::outcome::{Acceptance, Expectation, HumanTime, ProgramLabel, SourceRef};
@@ -95,23 +97,6 @@ pub enum ValueFrom {
     ConfigMap(KeyRef),
     /// Drawn by redrill once per drill, before anything starts: letters and digits, under this name.
     Generated(String),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StoreKind {
-    S3,
-}
-
-/// Where backups go: a pod outside the system's namespace, so that losing the system does not lose them.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Store {
-    pub kind: StoreKind,
-    /// The outside name that resolves to it.
-    pub host: String,
-    pub bucket: String,
-    pub access_key: ValueFrom,
-    pub secret_key: ValueFrom,
-    pub source: SourceRef,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

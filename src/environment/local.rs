@@ -28,12 +28,16 @@ const CLUSTER: &str = "default";
 pub struct LocalConfig {
     /// Of the drill; names its directory.
     pub name: String,
+    /// redrill itself: the fabric, and what the drill's own pods run.
+    pub program: PathBuf,
     /// By the reference that manifests use.
     pub images: BTreeMap<String, Image>,
     /// Outside host names, and the Services of the drill's own namespace that stand for them.
     pub outside: BTreeMap<String, String>,
     /// Shown to the operator.
     pub kubectl: Option<PathBuf>,
+    /// The program that stands for Google Cloud Storage.
+    pub gcs_server: Option<PathBuf>,
     /// Of the operator's context.
     pub namespace: String,
     pub seed: u64,
@@ -63,7 +67,7 @@ impl Local {
         let authority = Authority::new(&format!("redrill {}", config.name)).map_err(certificate_error)?;
         let mut sandbox = SandboxConfig::new(directory.path(), &config.name)?;
         sandbox.trusted_ca = Some(authority.certificate());
-        let program = sandbox.program.clone();
+        sandbox.program.clone_from(&config.program);
         let runtime = Arc::new(ProcessRuntime::start(sandbox).await?);
         let bridge = SocketAddr::new(runtime.bridge_address(), 6443);
         let inside = runtime.listen(bridge).await?;
@@ -74,7 +78,12 @@ impl Local {
         let cluster = Cluster::start(ClusterConfig {
             name: CLUSTER.to_owned(),
             runtime: runtime.clone(),
-            images: with_own_images(config.images, &program, config.kubectl.as_deref()),
+            images: with_own_images(
+                config.images,
+                &config.program,
+                config.kubectl.as_deref(),
+                config.gcs_server.as_deref(),
+            ),
             outside: config
                 .outside
                 .into_iter()
@@ -97,8 +106,9 @@ impl Local {
         self.kubeconfig.clone()
     }
 
-    pub fn certificate(&self, host: &str) -> Result<Certificate, EnvironmentError> {
-        self.authority.server(&[host.to_owned()]).map_err(certificate_error)
+    pub fn certificate(&self, hosts: &[&str]) -> Result<Certificate, EnvironmentError> {
+        let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
+        self.authority.server(&hosts).map_err(certificate_error)
     }
 
     /// This machine under every address it has, on a port that answers, and an address that no route may lead to
@@ -128,11 +138,12 @@ impl Local {
     }
 }
 
-/// The drill's own images: redrill itself, and a workstation with kubectl.
+/// The drill's own images: redrill itself, a workstation with kubectl, and a store's server.
 fn with_own_images(
     mut images: BTreeMap<String, Image>,
     program: &Path,
     kubectl: Option<&Path>,
+    gcs_server: Option<&Path>,
 ) -> BTreeMap<String, Image> {
     let show = |source: &Path, name: &str| ImageFile {
         source: source.to_owned(),
@@ -147,6 +158,8 @@ fn with_own_images(
     images.insert(station::IMAGE.to_owned(), image(station::IMAGE, vec![show(program, "redrill")]));
     let workstation = kubectl.map(|kubectl| show(kubectl, "kubectl")).into_iter().collect();
     images.insert(station::WORKSTATION_IMAGE.to_owned(), image(station::WORKSTATION_IMAGE, workstation));
+    let server = gcs_server.map(|server| show(server, "fake-gcs-server")).into_iter().collect();
+    images.insert(station::GCS_IMAGE.to_owned(), image(station::GCS_IMAGE, server));
     images
 }
 
