@@ -49,3 +49,21 @@ async fn what_is_not_there_is_an_error_that_names_it() {
     }
     place.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement: cargo test --test gcs -- --ignored --nocapture"]
+async fn a_gigabyte_there_and_back_and_what_the_server_takes_for_it() {
+    let place = Place::start("gigabyte").await;
+    place.client().await;
+    let timed = async |line: &str| {
+        let start = std::time::Instant::now();
+        place.sh("client", line).await;
+        start.elapsed()
+    };
+    timed("head -c 1073741824 /dev/urandom > /tmp/big").await;
+    let up = timed(&format!("cat /tmp/big | gsutil -q cp - gs://{BUCKET}/db/big")).await;
+    let memory = place.sh("store-backups", "grep VmHWM /proc/1/status").await;
+    let down = timed(&format!("gsutil -q cp gs://{BUCKET}/db/big /tmp/back && cmp /tmp/big /tmp/back")).await;
+    println!("1 GiB: up {up:.1?}, down and compared {down:.1?}, the server's {}", memory.trim());
+    place.end().await;
+}

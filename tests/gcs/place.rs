@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 
 /// Longer than anything here takes on a busy machine; reached only by a defect.
-pub const DEADLINE: Duration = Duration::from_secs(120);
+pub const DEADLINE: Duration = Duration::from_secs(300);
 pub const BUCKET: &str = "quetzal-backups";
 /// By which a scenario would name it.
 const STORE: &str = "backups";
