@@ -11,7 +11,7 @@ use crate::doctor::{Requirements, Tools};
 use crate::outcome::{DrillOutcome, ErratumOutcome};
 use crate::plan::{AsWritten, DrillPlan};
 use crate::problem::Problems;
-use crate::scenario::{EnvironmentName, Scenario, Scenarios};
+use crate::scenario::{EnvironmentName, Scenario, Scenarios, StoreKind};
 
 /// A scenario with all that it names.
 pub struct PreparedScenario {
@@ -71,6 +71,12 @@ impl Prepared {
                 for package in &image.packages {
                     requirements.package(package, &format!("image {reference}"));
                 }
+                for requirement in &image.python {
+                    requirements.python(requirement, &format!("image {reference}"));
+                }
+            }
+            if scenario.scenario.stores.values().any(|store| store.kind == StoreKind::Gcs) {
+                requirements.gcs_server.insert(format!("scenario {}", scenario.scenario.name));
             }
             if !scenario.scenario.repositories.is_empty() {
                 requirements.package("restic", "the prober");

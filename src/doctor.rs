@@ -2,11 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::command;
+use crate::redact::Secret;
 
+mod debian;
+mod gcs_server;
 mod kubectl;
 mod package;
+pub mod python;
 
 /// What is needed, and by what.
 #[derive(Debug, Clone, Default)]
@@ -15,12 +20,21 @@ pub struct Requirements {
     pub packages: BTreeMap<String, BTreeSet<String>>,
     /// What asks for kubectl, if anything does.
     pub kubectl: BTreeSet<String>,
+    /// What asks for the server that stands for Google Cloud Storage, if anything does.
+    pub gcs_server: BTreeSet<String>,
+    /// Packages for Python in one version each (`gsutil==5.34`), and what asks for them.
+    pub python: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Requirements {
     /// Adds a Debian package.
     pub fn package(&mut self, package: &str, needed_by: &str) {
         self.packages.entry(package.to_owned()).or_default().insert(needed_by.to_owned());
+    }
+
+    /// Adds a package for Python, in one version.
+    pub fn python(&mut self, requirement: &str, needed_by: &str) {
+        self.python.entry(requirement.to_owned()).or_default().insert(needed_by.to_owned());
     }
 
     /// Adds what the sandbox itself needs when it is run by this user. Root writes id maps itself.
@@ -36,6 +50,11 @@ impl Requirements {
             self.package(package, "the tests");
         }
         self.kubectl.insert("the tests".to_owned());
+        self.gcs_server.insert("the tests".to_owned());
+        for package in ["gcc", "python3", "python3-dev", "python3-pip", "python3-psycopg2"] {
+            self.package(package, "the tests");
+        }
+        self.python("gsutil==5.34", "the tests");
     }
 }
 
@@ -53,6 +72,10 @@ pub enum Fix {
     Apt(Vec<String>),
     /// Debian's own build of it, unpacked for this user only.
     Kubectl,
+    /// Built by Go, for this user only.
+    GcsServer,
+    /// Fetched by pip, for this user only.
+    Python(String),
 }
 
 /// One thing that was looked for.
@@ -87,7 +110,7 @@ impl Tools {
         Self(found.collect())
     }
 
-    /// By Debian package name, or `kubectl`.
+    /// By Debian package name, name of a package for Python, `kubectl` or `fake-gcs-server`.
     pub fn get(&self, name: &str) -> Option<&Tool> {
         self.0.get(name)
     }
@@ -125,6 +148,10 @@ pub async fn examine(
     if !requirements.kubectl.is_empty() {
         findings.push(kubectl::examine(&requirements.kubectl).await);
     }
+    if !requirements.gcs_server.is_empty() {
+        findings.push(gcs_server::examine(&requirements.gcs_server).await);
+    }
+    findings.extend(requirements.python.iter().map(|(requirement, needed_by)| python::examine(requirement, needed_by)));
     let (found, remedy) = match namespaces() {
         Ok(()) => (Some(Tool { path: "/proc/self/ns".into(), version: kernel_release() }), String::new()),
         Err(remedy) => (None, remedy),
@@ -144,11 +171,10 @@ pub async fn kubectl() -> Option<Tool> {
 pub async fn install(findings: &[Finding], mut tell: impl FnMut(&str)) -> Result<(), Error> {
     let missing = || findings.iter().filter(|finding| finding.is_missing()).filter_map(|finding| finding.fix.as_ref());
     let mut packages = BTreeSet::new();
-    let mut wants_kubectl = false;
     for fix in missing() {
         match fix {
             Fix::Apt(names) => packages.extend(names.iter().cloned()),
-            Fix::Kubectl => wants_kubectl = true,
+            Fix::Kubectl | Fix::GcsServer | Fix::Python(_) => {}
         }
     }
     if !packages.is_empty() {
@@ -160,9 +186,23 @@ pub async fn install(findings: &[Finding], mut tell: impl FnMut(&str)) -> Result
         tell(&format!("installing Debian packages: {}", packages.join(" ")));
         package::install(&packages).await?;
     }
-    if wants_kubectl {
-        tell("fetching Debian's kubectl for this user");
-        kubectl::install().await?;
+    // After the packages, some of which they need.
+    for fix in missing() {
+        match fix {
+            Fix::Apt(_) => {}
+            Fix::Kubectl => {
+                tell("fetching Debian's kubectl for this user");
+                kubectl::install().await?;
+            }
+            Fix::GcsServer => {
+                tell("building the server for Google Cloud Storage with Go for this user");
+                gcs_server::install().await?;
+            }
+            Fix::Python(requirement) => {
+                tell(&format!("fetching {requirement} with pip for this user"));
+                python::install(requirement).await?;
+            }
+        }
     }
     Ok(())
 }
@@ -172,10 +212,31 @@ fn kernel_release() -> String {
     format!("Linux {}", release.trim())
 }
 
+/// Where programs are kept that were fetched for this user; `None` where nothing says what is this user's.
+pub fn tools_folder() -> Option<PathBuf> {
+    let data = std::env::var_os("XDG_DATA_HOME").filter(|data| !data.is_empty()).map(PathBuf::from);
+    let data = data.or_else(|| Some(Path::new(&std::env::var_os("HOME")?).join(".local/share")))?;
+    Some(data.join("redrill/tools"))
+}
+
+fn tools_folder_or_error() -> Result<PathBuf, Error> {
+    tools_folder().ok_or_else(|| Error::Impossible("neither XDG_DATA_HOME nor HOME is set".to_owned()))
+}
+
 /// Runs a program that must succeed; gives its stdout.
-async fn run(argv: &[&str], doing: &str, deadline: std::time::Duration) -> Result<String, Error> {
-    let env = BTreeMap::from([("LC_ALL", "C.UTF-8"), ("DEBIAN_FRONTEND", "noninteractive")]);
-    let env = env.into_iter().map(|(name, value)| (name.to_owned(), crate::redact::Secret::new(value))).collect();
+async fn run(argv: &[&str], doing: &str, deadline: Duration) -> Result<String, Error> {
+    run_with(argv, BTreeMap::new(), doing, deadline).await
+}
+
+/// As [`run`], with these variables beside the machine's own.
+async fn run_with(
+    argv: &[&str],
+    mut env: BTreeMap<String, Secret>,
+    doing: &str,
+    deadline: Duration,
+) -> Result<String, Error> {
+    env.insert("LC_ALL".to_owned(), Secret::new("C.UTF-8"));
+    env.insert("DEBIAN_FRONTEND".to_owned(), Secret::new("noninteractive"));
     let output = command::run(argv, &env, b"", deadline)
         .await
         .map_err(|source| Error::Command { doing: doing.to_owned(), source })?;

@@ -35,7 +35,7 @@ mod provisioned;
 mod ran;
 pub mod record;
 mod seed;
-mod site;
+pub mod site;
 pub mod stage;
 pub mod station;
 mod unanswered;

@@ -83,9 +83,10 @@ impl Environment {
         }
     }
 
-    pub fn certificate(&self, host: &str) -> Result<Certificate, EnvironmentError> {
+    /// For a server reached under these names, from an authority that everything inside trusts.
+    pub fn certificate(&self, hosts: &[&str]) -> Result<Certificate, EnvironmentError> {
         match self {
-            Self::Local(local) => local.certificate(host),
+            Self::Local(local) => local.certificate(hosts),
         }
     }
 

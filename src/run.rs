@@ -126,8 +126,8 @@ async fn start_local(
 ) -> Result<Environment, EnvironmentError> {
     let kubectl = tools.get("kubectl").map(|tool| tool.path.clone());
     let config = LocalConfig {
+        program: std::env::current_exe().map_err(EnvironmentError::io("find the running program"))?,
         name: format!("{}-{}-{}", assignment.nonce, record.outcome.scenario, record.outcome.variant),
-        program: None,
         images: scenario
             .checked
             .images
@@ -138,11 +138,13 @@ async fn start_local(
             .scenario
             .stores
             .iter()
-            .map(|(name, store)| (store.host.clone(), drill::station::store_service(name)))
+            .flat_map(|(name, store)| store.hosts().into_iter().map(move |host| (host, name)))
+            .map(|(host, name)| (host.to_owned(), drill::station::store_service(name)))
             .collect(),
         clusters: scenario.checked.systems.names().map(str::to_owned).collect(),
         services: services(&scenario.scenario),
         kubectl,
+        gcs_server: tools.get("fake-gcs-server").map(|tool| tool.path.clone()),
         namespace: scenario.scenario.system.namespace.clone(),
         seed: assignment.rng,
     };

@@ -14,6 +14,7 @@ mod procedure;
 mod promise;
 mod reader;
 mod step;
+mod store;
 mod value;
 mod version;
 pub mod yaml;
@@ -23,6 +24,7 @@ pub use discover::Scenarios;
 pub use document::RunbookSource;
 pub use promise::{BackupDuration, DrillAcceptance, EnvironmentName, Objective, Schedule};
 pub use step::{Binding, Change, Deed, Edit, Erratum, Find, SlotBinding, SlotSource, StepRef, Waived, Waiver};
+pub use store::{S3, Store, StoreKind};
 pub use value::parse_size;
 pub use version::VersionRange;
 
@@ -115,23 +117,6 @@ pub enum ValueFrom {
     ConfigMap(KeyRef),
     /// Drawn by redrill once per drill, before anything starts: letters and digits, under this name.
     Generated(String),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StoreKind {
-    S3,
-}
-
-/// Where backups go: a pod outside the system's namespace, so that losing the system does not lose them.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Store {
-    pub kind: StoreKind,
-    /// The outside name that resolves to it.
-    pub host: String,
-    pub bucket: String,
-    pub access_key: ValueFrom,
-    pub secret_key: ValueFrom,
-    pub source: SourceRef,
 }
 
 /// What the disaster takes, and what survives it by declaration.

@@ -355,6 +355,32 @@ fn of_several_clusters_each_name_says_in_which_it_is() {
 }
 
 #[test]
+fn a_store_has_the_fields_of_its_kind_and_outside_names_of_its_own() {
+    let stores = |text: &str| Shop::new().with("scenario.yaml", "databases:\n", &format!("{text}databases:\n"));
+    assert!(stores("stores:\n  a: { kind: gcs, bucket: backups }\n").check().is_ok());
+    let shop = stores("stores:\n  a: { kind: gcs, bucket: backups, host: gcs.example }\n  b: { kind: gsc }\n");
+    assert_eq!(
+        shop.problems(),
+        [
+            "scenario.yaml:9: unknown field `host` (there are: kind, bucket)",
+            "scenario.yaml:10: `bucket` is missing here",
+            "scenario.yaml:10: unknown `gsc` (did you mean `gcs`?)",
+        ]
+    );
+    let shop = stores(
+        "stores:\n  a: { kind: gcs, bucket: backups }\n  b: { kind: gcs, bucket: more }\n\
+         repositories:\n  r: { store: a, base: gs:backups, path: r }\n",
+    );
+    assert_eq!(
+        shop.problems(),
+        [
+            "scenario.yaml:10: store `b`: `storage.googleapis.com` leads to the store `a` already",
+            "scenario.yaml:12: repository `r`: restic's passwords are tried out in stores of kind s3 only",
+        ]
+    );
+}
+
+#[test]
 fn an_objective_in_a_strange_unit_is_refused_with_the_units_there_are() {
     let shop = Shop::new().with("scenario.yaml", "promise: 30m", "promise: 2fortnights");
     assert_eq!(

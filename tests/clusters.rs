@@ -17,7 +17,7 @@ async fn local() -> Local {
     let service = |cluster: &str| (cluster.to_owned(), "shop".to_owned(), "web".to_owned());
     let config = LocalConfig {
         name: format!("clusters-{}", std::process::id()),
-        program: Some(PathBuf::from(env!("CARGO_BIN_EXE_redrill"))),
+        program: PathBuf::from(env!("CARGO_BIN_EXE_redrill")),
         images: BTreeMap::new(),
         outside: BTreeMap::from([("store.example".to_owned(), "store".to_owned())]),
         clusters: vec!["old".to_owned(), "new".to_owned()],
@@ -26,6 +26,7 @@ async fn local() -> Local {
             ("web.shop.new".to_owned(), service("new")),
         ]),
         kubectl: Some(kubectl.path),
+        gcs_server: None,
         namespace: "shop".to_owned(),
         seed: 7,
     };

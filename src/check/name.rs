@@ -1,9 +1,11 @@
 //! What a scenario names has to be in the manifests of its system.
 
+use std::collections::BTreeMap;
+
 use crate::cluster::kind::{self, Kind};
 use crate::outcome::SourceRef;
 use crate::problem::{Problem, suggestion};
-use crate::scenario::{Escrow, KeyRef, ObjectName, Part, Scenario, SlotSource, ValueFrom, Waived};
+use crate::scenario::{Escrow, KeyRef, ObjectName, Part, Scenario, SlotSource, StoreKind, ValueFrom, Waived};
 use crate::system::{System, Systems};
 
 /// Every name that nothing has.
@@ -36,6 +38,29 @@ pub fn problems(scenario: &Scenario, systems: &Systems) -> Vec<Problem> {
         }
     }
     problems.extend(idle_waivers(scenario, systems));
+    problems.extend(doubled_hosts(scenario));
+    for (name, repository) in &scenario.repositories {
+        if scenario.stores.get(&repository.store).is_some_and(|store| store.kind == StoreKind::Gcs) {
+            let message = format!("repository `{name}`: restic's passwords are tried out in stores of kind s3 only");
+            problems.push(Problem::new(&repository.source, message));
+        }
+    }
+    problems
+}
+
+/// Stores that would answer under one outside name.
+fn doubled_hosts(scenario: &Scenario) -> Vec<Problem> {
+    let mut seen = BTreeMap::new();
+    let mut problems = Vec::new();
+    for (name, store) in &scenario.stores {
+        // Of kinds with several names, two stores share all of them: one is enough to say.
+        let Some(host) = store.hosts().into_iter().find(|host| seen.contains_key(host)) else {
+            seen.extend(store.hosts().into_iter().map(|host| (host, name)));
+            continue;
+        };
+        let message = format!("store `{name}`: `{host}` leads to the store `{}` already", seen[host]);
+        problems.push(Problem::new(&store.source, message));
+    }
     problems
 }
 
@@ -93,7 +118,7 @@ fn system_of<'s>(systems: &'s Systems, name: &ObjectName) -> Result<&'s System, 
 pub fn values(scenario: &Scenario) -> Vec<&ValueFrom> {
     let mut values = Vec::new();
     for store in scenario.stores.values() {
-        values.extend([&store.access_key, &store.secret_key]);
+        values.extend(store.values());
     }
     for database in scenario.databases.values() {
         values.extend([&database.database, &database.user, &database.password]);

@@ -5,14 +5,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Error, Finding, Fix, Tool};
+use super::{Error, Finding, Fix, Tool, debian, tools_folder};
 use crate::command;
 
 /// The first that speaks WebSocket v5 to `exec`, and so tells end of input from end of connection.
 const MINIMUM: (u32, u32) = (1, 30);
-/// Debian's release with a new enough one.
-const SUITE: &str = "trixie";
-const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 pub async fn examine(needed_by: &BTreeSet<String>) -> Finding {
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -27,7 +24,7 @@ pub async fn examine(needed_by: &BTreeSet<String>) -> Finding {
     }
     let found = best(&seen).cloned();
     let wanted = format!("kubectl {}.{} or newer", MINIMUM.0, MINIMUM.1);
-    let fix = (super::is_debian() && Path::new(KEYRING).exists()).then_some(Fix::Kubectl);
+    let fix = debian::can_fetch().then_some(Fix::Kubectl);
     let by_hand = match seen.first() {
         Some(tool) => format!("{} is {}: put {wanted} before it in PATH", tool.path.display(), tool.version),
         None => format!("put {wanted} into PATH"),
@@ -72,20 +69,9 @@ fn number(version: &str) -> Option<(u32, u32)> {
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
-/// Where programs are kept that were fetched for this user.
-pub fn tools_folder() -> Option<PathBuf> {
-    let data = std::env::var_os("XDG_DATA_HOME").filter(|data| !data.is_empty()).map(PathBuf::from);
-    let data = data.or_else(|| Some(Path::new(&std::env::var_os("HOME")?).join(".local/share")))?;
-    Some(data.join("redrill/tools"))
-}
-
-const FETCHING: Duration = Duration::from_secs(10 * 60);
-
-/// Fetches Debian's kubectl from the mirror that this machine uses anyway, with lists and cache of its own: nothing of the
-/// machine's package management changes.
+/// Fetches Debian's kubectl.
 pub async fn install() -> Result<(), Error> {
-    let tools = tools_folder();
-    install_into(&tools.ok_or_else(|| Error::Impossible("neither XDG_DATA_HOME nor HOME is set".to_owned()))?).await
+    install_into(&super::tools_folder_or_error()?).await
 }
 
 async fn install_into(tools: &Path) -> Result<(), Error> {
@@ -93,25 +79,7 @@ async fn install_into(tools: &Path) -> Result<(), Error> {
     std::fs::create_dir_all(tools).map_err(io)?;
     // Beside its place, so that the program appears there in one move.
     let work = tempfile::Builder::new().prefix(".fetch-").tempdir_in(tools).map_err(io)?;
-    for folder in ["lists/partial", "cache/archives/partial", "root"] {
-        std::fs::create_dir_all(work.path().join(folder)).map_err(io)?;
-    }
-    let mirror = mirror().await?;
-    std::fs::write(work.path().join("sources.list"), format!("deb [signed-by={KEYRING}] {mirror} {SUITE} main\n"))
-        .map_err(io)?;
-    std::fs::write(work.path().join("status"), "").map_err(io)?;
-
-    let script = r#"cd "$1"
-apt() {
-    apt-get --quiet --option Dir::Etc::sourcelist="$PWD/sources.list" --option Dir::Etc::sourceparts=/dev/null \
-        --option Dir::State::lists="$PWD/lists" --option Dir::State::status="$PWD/status" --option Dir::Cache="$PWD/cache" \
-        --option Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false --option Acquire::Languages=none \
-        --option APT::Sandbox::User= "$@"
-}
-apt update && apt download kubectl && dpkg-deb --extract kubectl_*.deb root"#;
-    let folder = work.path().display().to_string();
-    let argv = ["sh", "-euc", script, "fetch-kubectl", &folder];
-    super::run(&argv, &format!("apt-get download kubectl ({SUITE}, {mirror})"), FETCHING).await?;
+    debian::fetch(&["kubectl"], work.path()).await?;
 
     let program = work.path().join("root/usr/bin/kubectl");
     let version = version(&program).await.unwrap_or_default();
@@ -120,22 +88,6 @@ apt update && apt download kubectl && dpkg-deb --extract kubectl_*.deb root"#;
         return Err(Error::Refused { doing: "try Debian's kubectl".to_owned(), said });
     }
     std::fs::rename(&program, tools.join("kubectl")).map_err(io)
-}
-
-/// The machine's own mirror of Debian.
-async fn mirror() -> Result<String, Error> {
-    let argv = ["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)", "Identifier: Packages"];
-    let targets = super::run(&argv, "apt-get indextargets", Duration::from_secs(60)).await?;
-    let os_release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
-    let codename = super::os_release(&os_release, "VERSION_CODENAME").unwrap_or_default();
-    mirror_of(&targets, &codename)
-        .ok_or_else(|| Error::Impossible(format!("apt has no source for `{codename} main`: put kubectl into PATH")))
-}
-
-fn mirror_of(targets: &str, codename: &str) -> Option<String> {
-    let main = |line: &&str| matches!(&*line.split(' ').collect::<Vec<_>>(), [_, release, "main"] if *release == codename || *release == "stable");
-    let line = targets.lines().find(main)?;
-    Some(line.split(' ').next()?.to_owned())
 }
 
 #[cfg(test)]
@@ -160,14 +112,6 @@ mod tests {
         let seen = [tool("1.32.4-dispatcher"), tool("1.31.0")];
         assert_eq!(best(&seen), Some(&seen[1]));
         assert_eq!(best(&seen[..1]), Some(&seen[0]));
-    }
-
-    #[test]
-    fn the_mirror_is_the_one_of_the_release_itself() {
-        let targets = "http://security.example/ bookworm-security main\nhttps://tools.example/apt x main\n\
-                       http://mirror.example/debian/ bookworm-updates main\nhttp://mirror.example/debian/ bookworm main\n";
-        assert_eq!(mirror_of(targets, "bookworm").as_deref(), Some("http://mirror.example/debian/"));
-        assert_eq!(mirror_of(targets, "sid"), None);
     }
 
     #[tokio::test]

@@ -12,6 +12,8 @@ fn evidence(package: &str) -> PathBuf {
     match package {
         "postgresql-15" => "/usr/lib/postgresql/15/bin/postgres".into(),
         "postgresql-client-15" => "/usr/lib/postgresql/15/bin/psql".into(),
+        "python3-dev" => "/usr/bin/python3-config".into(),
+        "python3-pip" => "/usr/bin/pip3".into(),
         "python3-psycopg2" => "/usr/lib/python3/dist-packages/psycopg2/__init__.py".into(),
         "busybox-static" => "/usr/bin/busybox".into(),
         "libxml2-utils" => "/usr/bin/xmllint".into(),

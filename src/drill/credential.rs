@@ -7,7 +7,9 @@ use crate::drill::value::{ValueError, Values};
 use crate::outcome::{CredentialOutcome, Expectation, Observation};
 use crate::probe::{LoginTarget, PostgresTarget, Reply, Request, ResticTarget};
 use crate::redact::Secret;
-use crate::scenario::{Checkpoint, Credential, CredentialTarget, Database, ReadAt, Repository, Scenario, ValueFrom};
+use crate::scenario::{
+    Checkpoint, Credential, CredentialTarget, Database, ReadAt, Repository, Scenario, StoreKind, ValueFrom,
+};
 
 /// Tries the scenario's logins at the moments it names.
 pub struct Credentials<'a> {
@@ -118,9 +120,9 @@ async fn restic(
     values: &Values,
 ) -> Result<ResticTarget, ValueError> {
     let mut env = BTreeMap::new();
-    if let Some(store) = scenario.stores.get(&repository.store) {
-        env.insert("AWS_ACCESS_KEY_ID".to_owned(), values.secret(&store.access_key).await?);
-        env.insert("AWS_SECRET_ACCESS_KEY".to_owned(), values.secret(&store.secret_key).await?);
+    if let Some(StoreKind::S3(s3)) = scenario.stores.get(&repository.store).map(|store| &store.kind) {
+        env.insert("AWS_ACCESS_KEY_ID".to_owned(), values.secret(&s3.access_key).await?);
+        env.insert("AWS_SECRET_ACCESS_KEY".to_owned(), values.secret(&s3.secret_key).await?);
     }
     let base = values.name(&repository.base).await?;
     let repository = format!("{}/{}", base.trim_end_matches('/'), repository.path);

@@ -6,7 +6,7 @@ use crate::drill::pace::{self, Baseline, Settled};
 use crate::drill::provisioned::Provisioned;
 use crate::drill::record::{Halt, Record};
 use crate::drill::stage::{self, Stage, ask};
-use crate::drill::station::{self, StoreKeys};
+use crate::drill::station;
 use crate::drill::unanswered::Unanswered;
 use crate::drill::value::Values;
 use crate::drill::{Assignment, Logs, seed, verify};
@@ -15,7 +15,7 @@ use crate::error::chain;
 use crate::outcome::{CheckKind, CheckResult, Phase};
 use crate::probe::{Reply, Request};
 use crate::redact::Redactor;
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, StoreKind};
 use crate::system::Systems;
 
 /// How long the system may take until every workload is ready.
@@ -113,16 +113,22 @@ async fn stores(
     record: &mut Record,
 ) -> Result<(), Halt> {
     for (name, store) in &assignment.scenario.stores {
-        let certificate = environment.certificate(&store.host)?;
-        let keys = StoreKeys {
-            access: stage.values.secret(&store.access_key).await?,
-            secret: stage.values.secret(&store.secret_key).await?,
-            certificate: certificate.certificate,
-            key: certificate.key,
+        let certificate = environment.certificate(&store.hosts())?;
+        let (objects, address, server) = match &store.kind {
+            StoreKind::S3(s3) => {
+                let access = stage.values.secret(&s3.access_key).await?;
+                let secret = stage.values.secret(&s3.secret_key).await?;
+                let objects = station::s3(name, &store.bucket, &access, &secret, &certificate);
+                (objects, format!("https://{}/{}", s3.host, store.bucket), "an S3 server")
+            }
+            StoreKind::Gcs => {
+                let objects = station::gcs(name, &store.bucket, &certificate);
+                (objects, format!("gs://{}", store.bucket), "a server for Google Cloud Storage")
+            }
         };
-        stage::put_up(&stage.kubernetes, &station::store(name, store, &keys)).await?;
-        let why = "an S3 server inside the drill answers under this name; a real disaster needs the real one";
-        record.provided(&format!("https://{}/{}", store.host, store.bucket), why);
+        stage::put_up(&stage.kubernetes, &objects).await?;
+        let why = format!("{server} inside the drill answers under this name; a real disaster needs the real one");
+        record.provided(&address, &why);
     }
     Ok(())
 }

@@ -5,8 +5,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
+use crate::authority::Certificate;
 use crate::redact::Secret;
-use crate::scenario::{FileTree, Store, StoreKind};
+use crate::scenario::FileTree;
 
 /// The namespace of everything here but the file probers.
 pub const NAMESPACE: &str = "redrill";
@@ -14,6 +15,8 @@ pub const NAMESPACE: &str = "redrill";
 pub const IMAGE: &str = "redrill.invalid/redrill:drill";
 /// A shell, kubectl and the client programs.
 pub const WORKSTATION_IMAGE: &str = "redrill.invalid/workstation:drill";
+/// The server that stands for Google Cloud Storage.
+pub const GCS_IMAGE: &str = "redrill.invalid/gcs:drill";
 pub const WORKSTATION: &str = "workstation";
 pub const PROBER: &str = "prober";
 /// Where the operator's kubeconfig is given; the shell works on a copy, since runbooks change contexts.
@@ -85,44 +88,55 @@ fn prober_spec(trees: &[(&str, &FileTree)]) -> Value {
     })
 }
 
-/// What a store is opened with.
-pub struct StoreKeys {
-    pub access: Secret,
-    pub secret: Secret,
-    /// PEM, for the store's host name.
-    pub certificate: String,
-    pub key: Secret,
-}
-
-/// A store: its keys, its pod and the service that its outside name resolves to.
-pub fn store(name: &str, store: &Store, keys: &StoreKeys) -> Vec<Value> {
-    match store.kind {
-        StoreKind::S3 => s3(name, &store.bucket, keys),
-    }
-}
-
 /// The Service in [`NAMESPACE`] that stands for a store.
 pub fn store_service(name: &str) -> String {
     format!("store-{name}")
 }
 
-fn s3(name: &str, bucket: &str, keys: &StoreKeys) -> Vec<Value> {
+/// An S3 store: its keys, its pod and the service that its outside name resolves to.
+pub fn s3(name: &str, bucket: &str, access: &Secret, secret: &Secret, certificate: &Certificate) -> Vec<Value> {
     let service = store_service(name);
-    let certificate = Secret::new(&keys.certificate);
     let key = |variable: &str, key: &str| json!({"name": variable, "valueFrom": {"secretKeyRef": {"name": service, "key": key}}});
+    let server = json!({
+        "name": "s3", "image": IMAGE,
+        "command": ["redrill", "__s3", "--listen", "0.0.0.0:443", "--root", "/objects", "--buckets", bucket,
+            "--tls-cert", "/tls/tls.crt", "--tls-key", "/tls/tls.key"],
+        "env": [key("REDRILL_S3_ACCESS_KEY", "access-key"), key("REDRILL_S3_SECRET_KEY", "secret-key")],
+    });
+    store(name, server, &[("access-key", access), ("secret-key", secret)], certificate)
+}
+
+/// A store for Google Cloud Storage with one bucket, which is a folder: its pod and the service that the outside names resolve
+/// to. It asks for no credentials.
+pub fn gcs(name: &str, bucket: &str, certificate: &Certificate) -> Vec<Value> {
+    let start = r#"mkdir -p "/objects/$BUCKET"
+exec fake-gcs-server -backend filesystem -filesystem-root /objects -scheme https -host 0.0.0.0 -port 443 \
+    -cert-location /tls/tls.crt -private-key-location /tls/tls.key -external-url https://storage.googleapis.com"#;
+    let server = json!({
+        "name": "gcs", "image": GCS_IMAGE, "command": ["sh", "-euc", start],
+        "env": [
+            {"name": "BUCKET", "value": bucket},
+            // An upload is in its memory until it is complete: what it no longer needs it gives back sooner.
+            {"name": "GOGC", "value": "25"},
+        ],
+    });
+    store(name, server, &[], certificate)
+}
+
+/// A server on port 443 with a directory of its own below /objects.
+fn store(name: &str, mut server: Value, keys: &[(&str, &Secret)], certificate: &Certificate) -> Vec<Value> {
+    let service = store_service(name);
+    server["readinessProbe"] = json!({"tcpSocket": {"port": 443}});
+    server["volumeMounts"] = json!([
+        {"name": "objects", "mountPath": "/objects"},
+        {"name": "tls", "mountPath": "/tls", "readOnly": true},
+    ]);
     let mut pod = pod(
         &service,
         NAMESPACE,
         json!({
             "terminationGracePeriodSeconds": 1,
-            "containers": [{
-                "name": "s3", "image": IMAGE,
-                "command": ["redrill", "__s3", "--listen", "0.0.0.0:443", "--root", "/objects", "--buckets", bucket,
-                    "--tls-cert", "/tls/tls.crt", "--tls-key", "/tls/tls.key"],
-                "env": [key("REDRILL_S3_ACCESS_KEY", "access-key"), key("REDRILL_S3_SECRET_KEY", "secret-key")],
-                "readinessProbe": {"tcpSocket": {"port": 443}},
-                "volumeMounts": [{"name": "objects", "mountPath": "/objects"}, {"name": "tls", "mountPath": "/tls", "readOnly": true}],
-            }],
+            "containers": [server],
             "volumes": [
                 {"name": "objects", "emptyDir": {}},
                 {"name": "tls", "secret": {"secretName": service, "items": [
@@ -131,16 +145,11 @@ fn s3(name: &str, bucket: &str, keys: &StoreKeys) -> Vec<Value> {
         }),
     );
     pod["metadata"]["labels"]["redrill.dev/store"] = json!(name);
+    let chain = Secret::new(&certificate.certificate);
+    let mut data = keys.to_vec();
+    data.extend([("tls.crt", &chain), ("tls.key", &certificate.key)]);
     vec![
-        secret(
-            &service,
-            &[
-                ("access-key", &keys.access),
-                ("secret-key", &keys.secret),
-                ("tls.crt", &certificate),
-                ("tls.key", &keys.key),
-            ],
-        ),
+        secret(&service, &data),
         pod,
         json!({
             "apiVersion": "v1", "kind": "Service", "metadata": {"name": service, "namespace": NAMESPACE},

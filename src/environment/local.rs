@@ -35,8 +35,8 @@ const API_PORT: u16 = 6443;
 pub struct LocalConfig {
     /// Of the drill; names its directory.
     pub name: String,
-    /// redrill, to be run inside; `None` is the program that asks.
-    pub program: Option<PathBuf>,
+    /// redrill itself: the fabric, and what the drill's own pods run.
+    pub program: PathBuf,
     /// By the reference that manifests use.
     pub images: BTreeMap<String, Image>,
     /// Outside host names, and the Services of the drill's own namespace that stand for them.
@@ -47,6 +47,8 @@ pub struct LocalConfig {
     pub services: BTreeMap<String, (String, String, String)>,
     /// Shown to the operator.
     pub kubectl: Option<PathBuf>,
+    /// The program that stands for Google Cloud Storage.
+    pub gcs_server: Option<PathBuf>,
     /// Of the operator's contexts.
     pub namespace: String,
     pub seed: u64,
@@ -76,15 +78,17 @@ impl Local {
         let authority = Authority::new(&format!("redrill {}", config.name)).map_err(certificate_error)?;
         let mut sandbox = SandboxConfig::new(directory.path(), &config.name)?;
         sandbox.trusted_ca = Some(authority.certificate());
-        if let Some(program) = &config.program {
-            sandbox.program.clone_from(program);
-        }
-        let program = sandbox.program.clone();
+        sandbox.program.clone_from(&config.program);
         let runtime = Arc::new(ProcessRuntime::start(sandbox).await?);
         let bait = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0))
             .map_err(EnvironmentError::io("listen for the isolation probe"))?;
         let served = Served {
-            images: with_own_images(config.images.clone(), &program, config.kubectl.as_deref()),
+            images: with_own_images(
+                config.images.clone(),
+                &config.program,
+                config.kubectl.as_deref(),
+                config.gcs_server.as_deref(),
+            ),
             stores: cluster_names(&config.clusters).into_iter().map(|name| (name, Arc::default())).collect(),
             runtime: runtime.clone(),
             config,
@@ -99,8 +103,9 @@ impl Local {
         self.kubeconfig.clone()
     }
 
-    pub fn certificate(&self, host: &str) -> Result<Certificate, EnvironmentError> {
-        self.authority.server(&[host.to_owned()]).map_err(certificate_error)
+    pub fn certificate(&self, hosts: &[&str]) -> Result<Certificate, EnvironmentError> {
+        let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
+        self.authority.server(&hosts).map_err(certificate_error)
     }
 
     /// This machine under every address it has, on a port that answers, and an address that no route may lead to
@@ -238,11 +243,12 @@ fn merged(kubeconfigs: &[Secret]) -> Result<Secret, serde_yaml_ng::Error> {
     to_string(&all).map(Secret::new)
 }
 
-/// The drill's own images: redrill itself, and a workstation with kubectl.
+/// The drill's own images: redrill itself, a workstation with kubectl, and a store's server.
 fn with_own_images(
     mut images: BTreeMap<String, Image>,
     program: &Path,
     kubectl: Option<&Path>,
+    gcs_server: Option<&Path>,
 ) -> BTreeMap<String, Image> {
     let show = |source: &Path, name: &str| ImageFile {
         source: source.to_owned(),
@@ -257,6 +263,8 @@ fn with_own_images(
     images.insert(station::IMAGE.to_owned(), image(station::IMAGE, vec![show(program, "redrill")]));
     let workstation = kubectl.map(|kubectl| show(kubectl, "kubectl")).into_iter().collect();
     images.insert(station::WORKSTATION_IMAGE.to_owned(), image(station::WORKSTATION_IMAGE, workstation));
+    let server = gcs_server.map(|server| show(server, "fake-gcs-server")).into_iter().collect();
+    images.insert(station::GCS_IMAGE.to_owned(), image(station::GCS_IMAGE, server));
     images
 }
 

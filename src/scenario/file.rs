@@ -159,25 +159,6 @@ impl<'r> ScenarioReader<'r> {
         self.reader.word(node, &words)
     }
 
-    fn store(&self, node: &Node) -> Option<Store> {
-        let r = self.reader;
-        let mut fields = r.fields(node)?;
-        let kind = fields.required("kind", |node| r.word(node, &[("s3", StoreKind::S3)]));
-        let host = fields.required("host", |node| r.text(node));
-        let bucket = fields.required("bucket", |node| r.text(node));
-        let access_key = fields.required("access-key", |node| r.secret_from(node));
-        let secret_key = fields.required("secret-key", |node| r.secret_from(node));
-        fields.close();
-        Some(Store {
-            kind: kind?,
-            host: host?,
-            bucket: bucket?,
-            access_key: access_key?,
-            secret_key: secret_key?,
-            source: r.source(node.line),
-        })
-    }
-
     fn database(&self, node: &Node) -> Option<Database> {
         let r = self.reader;
         let mut fields = r.fields(node)?;

@@ -1,7 +1,7 @@
 //! Images of the local environment: a folder whose Dockerfile is the only description, for containers and for sandboxes.
 //!
 //! A sandbox shows the host's programs, so of a Dockerfile it takes what does not need building: the packages that `apt-get install`
-//! asks of the host, the files that are copied in, and the settings of the process. Anything else is refused by name: an
+//! asks of the host, the folders that `pip install --target` fills, the files that are copied in, and the settings of the process. Anything else is refused by name: an
 //! image must not mean one thing in a container and another here.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +20,8 @@ pub struct LocalImage {
     pub image: runtime::Image,
     /// Debian packages that the host has to have.
     pub packages: BTreeSet<String>,
+    /// Packages for Python that redrill has to have got, as `name==version`.
+    pub python: BTreeSet<String>,
     /// Of the folder: names, modes and contents.
     pub digest: String,
     pub label: ProgramLabel,
@@ -91,10 +93,19 @@ pub fn read(
     let text = std::fs::read_to_string(&file).map_err(unreadable)?;
     // Shown in roots by this path, whatever the working directory is by then.
     let folder = folder.canonicalize().map_err(unreadable)?;
-    let (mut image, packages) = dockerfile::read(&name, &text, &folder, provided)?;
-    image.reference = reference.to_owned();
-    let digest = digest(&folder).map_err(unreadable)?;
-    Ok(LocalImage { image, packages, digest, label, folder })
+    let mut read = dockerfile::read(&name, &text, &folder, provided)?;
+    read.image.reference = reference.to_owned();
+    let digest = digest_with(&folder, &read.bases).map_err(unreadable)?;
+    Ok(LocalImage { image: read.image, packages: read.packages, python: read.python, digest, label, folder })
+}
+
+/// The digest of a folder, and of those that its image is made from, if there are any.
+fn digest_with(folder: &Path, bases: &[PathBuf]) -> std::io::Result<String> {
+    let mut digests = digest(folder)?;
+    for base in bases {
+        digests = blake3::hash(format!("{digests} {}", digest(base)?).as_bytes()).to_hex().to_string();
+    }
+    Ok(digests)
 }
 
 /// blake3 over every file below `folder` by path: its path, whether it may be executed, its content, each with its length in

@@ -7,39 +7,63 @@ use std::str::FromStr;
 use dockerfile_parser::{CopyInstruction, Dockerfile, EnvInstruction, Instruction, MiscInstruction, ShellOrExecExpr};
 use nix::sys::signal::Signal;
 
+use crate::doctor::python;
 use crate::problem::{Problem, Problems};
 use crate::runtime::{Image, ImageFile};
 
-/// Reads a Dockerfile: the image, and the Debian packages that it installs. All problems at once.
-pub fn read(
-    file: &str,
-    text: &str,
-    folder: &Path,
-    provided: &BTreeMap<String, PathBuf>,
-) -> Result<(Image, BTreeSet<String>), Problems> {
+/// A Dockerfile, as far as a sandbox can have it.
+pub struct Read {
+    pub image: Image,
+    /// Debian packages that it installs.
+    pub packages: BTreeSet<String>,
+    /// Packages for Python that it installs, as `name==version`.
+    pub python: BTreeSet<String>,
+    /// Folders of the images that it is made from.
+    pub bases: Vec<PathBuf>,
+}
+
+/// How images of this repository begin a name: the folder beside this one follows, then a tag, which says nothing here.
+const OWN_IMAGES: &str = "redrill/";
+
+/// Reads a Dockerfile. All problems at once.
+pub fn read(file: &str, text: &str, folder: &Path, provided: &BTreeMap<String, PathBuf>) -> Result<Read, Problems> {
     let parsed = Dockerfile::parse(text).map_err(|error| syntax_error(file, &error))?;
-    let mut reader = Reader { folder, provided, image: Image::default(), packages: BTreeSet::new() };
+    let read = Read { image: Image::default(), packages: BTreeSet::new(), python: BTreeSet::new(), bases: Vec::new() };
+    let mut reader = Reader { folder, provided, read };
     let mut problems = Problems::default();
     let mut stages = 0;
     for instruction in &parsed.instructions {
         let result = match instruction {
-            // The host stands for the base, and arguments only choose among bases.
-            Instruction::From(_) => {
+            Instruction::From(_) if stages > 0 => Err("the local environment builds nothing: one FROM only".to_owned()),
+            Instruction::From(from) => {
                 stages += 1;
-                if stages > 1 { Err("the local environment builds nothing: one FROM only".to_owned()) } else { Ok(()) }
+                match base(&from.image.content, folder) {
+                    // The host stands for it, and arguments only choose among such bases.
+                    None => Ok(()),
+                    Some(base) => match read_base(&base, provided) {
+                        Ok(read) => {
+                            reader.read = read;
+                            Ok(())
+                        }
+                        Err(found) => {
+                            problems.extend(found);
+                            continue;
+                        }
+                    },
+                }
             }
             Instruction::Arg(_) | Instruction::Label(_) => Ok(()),
             Instruction::Run(run) => reader.run(&run.expr),
             Instruction::Copy(copy) => reader.copy(copy),
             Instruction::Env(env) => reader.env(env),
             Instruction::Entrypoint(entrypoint) => {
-                reader.image.entrypoint = argv(&entrypoint.expr);
+                reader.read.image.entrypoint = argv(&entrypoint.expr);
                 // As Docker: an entrypoint does away with what stood in CMD before it.
-                reader.image.cmd.clear();
+                reader.read.image.cmd.clear();
                 Ok(())
             }
             Instruction::Cmd(cmd) => {
-                reader.image.cmd = argv(&cmd.expr);
+                reader.read.image.cmd = argv(&cmd.expr);
                 Ok(())
             }
             Instruction::Misc(misc) => reader.misc(misc),
@@ -48,14 +72,28 @@ pub fn read(
             problems.push(Problem::at(file, line_at(text, instruction.span().start), message));
         }
     }
-    problems.or(Some((reader.image, reader.packages)))
+    problems.or(Some(reader.read))
+}
+
+/// The folder of an image of this repository.
+fn base(image: &str, folder: &Path) -> Option<PathBuf> {
+    let name = image.strip_prefix(OWN_IMAGES)?.split(':').next()?;
+    Some(folder.parent()?.join(name))
+}
+
+fn read_base(folder: &Path, provided: &BTreeMap<String, PathBuf>) -> Result<Read, Problems> {
+    let file = folder.join("Dockerfile");
+    let text = std::fs::read_to_string(&file)
+        .map_err(|error| Problems::from(Problem::of_file(&file, format!("cannot be read: {error}"))))?;
+    let mut read = read(&file.display().to_string(), &text, folder, provided)?;
+    read.bases.push(folder.to_owned());
+    Ok(read)
 }
 
 struct Reader<'a> {
     folder: &'a Path,
     provided: &'a BTreeMap<String, PathBuf>,
-    image: Image,
-    packages: BTreeSet<String>,
+    read: Read,
 }
 
 impl Reader<'_> {
@@ -63,22 +101,39 @@ impl Reader<'_> {
     fn run(&mut self, expr: &ShellOrExecExpr) -> Result<(), String> {
         let refused = |command: &str| {
             format!(
-                "`RUN {command}` cannot be had on the local environment: only `apt-get install` can; COPY a file instead"
+                "`RUN {command}` cannot be had on the local environment: only `apt-get install` and `pip install --target FOLDER NAME==VERSION` can; COPY a file instead"
             )
         };
         let ShellOrExecExpr::Shell(script) = expr else { return Err(refused("[...]")) };
         let script = script.to_string();
         for command in script.split("&&").map(str::trim) {
             let words = shell_words::split(command).map_err(|error| format!("`RUN {command}`: {error}"))?;
-            let words: Vec<&str> = words.iter().map(String::as_str).filter(|word| !word.starts_with('-')).collect();
+            if let ["pip" | "pip3", "install", "--target", folder, requirement] = &*words_of(&words) {
+                self.pip_install(folder, requirement)?;
+                continue;
+            }
+            let words: Vec<&str> = words_of(&words).into_iter().filter(|word| !word.starts_with('-')).collect();
             match &*words {
                 ["apt-get", "update" | "clean"] | ["rm", "/var/lib/apt/lists/*"] => {}
                 ["apt-get", "install", packages @ ..] if packages.iter().all(|package| is_package(package)) => {
-                    self.packages.extend(packages.iter().map(|package| (*package).to_owned()));
+                    self.read.packages.extend(packages.iter().map(|package| (*package).to_owned()));
                 }
                 _ => return Err(refused(command)),
             }
         }
+        Ok(())
+    }
+
+    /// A package for Python with all that it depends on, in a folder of its own, which can come from elsewhere as a whole.
+    fn pip_install(&mut self, folder: &str, requirement: &str) -> Result<(), String> {
+        if !python::is_pinned(requirement) || !folder.starts_with('/') {
+            return Err(format!(
+                "`pip install --target {folder} {requirement}`: name a folder by its whole path, and NAME==VERSION"
+            ));
+        }
+        let source = python::folder(requirement).ok_or("neither XDG_DATA_HOME nor HOME is set")?;
+        self.read.image.files.push(ImageFile { source, target: folder.into() });
+        self.read.python.insert(requirement.to_owned());
         Ok(())
     }
 
@@ -88,7 +143,7 @@ impl Reader<'_> {
         }
         let destination = self.expand(&copy.destination.content)?;
         let into_folder = destination.ends_with('/') || copy.sources.len() > 1;
-        let target = self.image.working_dir.clone().unwrap_or_else(|| "/".into()).join(destination);
+        let target = self.read.image.working_dir.clone().unwrap_or_else(|| "/".into()).join(destination);
         for source in &copy.sources {
             let name = Path::new(&source.content);
             if name.components().any(|part| matches!(part, Component::ParentDir)) || source.content.contains(['*', '?'])
@@ -106,7 +161,7 @@ impl Reader<'_> {
                 Some(name) if into_folder && !source.is_dir() => target.join(name),
                 _ => target.clone(),
             };
-            self.image.files.push(ImageFile { source, target });
+            self.read.image.files.push(ImageFile { source, target });
         }
         Ok(())
     }
@@ -115,8 +170,8 @@ impl Reader<'_> {
         for variable in &env.vars {
             let name = variable.key.content.clone();
             let value = self.expand(&variable.value.to_string())?;
-            self.image.env.retain(|(known, _)| *known != name);
-            self.image.env.push((name, value));
+            self.read.image.env.retain(|(known, _)| *known != name);
+            self.read.image.env.push((name, value));
         }
         Ok(())
     }
@@ -126,13 +181,13 @@ impl Reader<'_> {
         let value = misc.arguments.to_string();
         let value = value.trim();
         match &*name {
-            "USER" => self.image.user = Some(self.expand(value)?),
+            "USER" => self.read.image.user = Some(self.expand(value)?),
             "WORKDIR" => {
                 let path = self.expand(value)?;
-                let before = self.image.working_dir.take().unwrap_or_else(|| "/".into());
-                self.image.working_dir = Some(before.join(path));
+                let before = self.read.image.working_dir.take().unwrap_or_else(|| "/".into());
+                self.read.image.working_dir = Some(before.join(path));
             }
-            "STOPSIGNAL" => self.image.stop_signal = Some(signal(value)?),
+            "STOPSIGNAL" => self.read.image.stop_signal = Some(signal(value)?),
             // Documentation: a pod's network shows every port.
             "EXPOSE" => {}
             _ => return Err(format!("`{name}` cannot be had on the local environment")),
@@ -151,13 +206,17 @@ impl Reader<'_> {
                 Some(inner) => inner.split_once('}').ok_or_else(|| format!("`{text}`: no closing brace"))?,
                 None => rest.split_at(rest.find(|c: char| !is_name(c)).unwrap_or(rest.len())),
             };
-            let known = self.image.env.iter().find(|(known, _)| known == name);
+            let known = self.read.image.env.iter().find(|(known, _)| known == name);
             let (_, value) = known.ok_or_else(|| format!("`{text}`: no ENV before it sets `{name}`"))?;
             expanded.push_str(value);
             rest = behind;
         }
         Ok(expanded + rest)
     }
+}
+
+fn words_of(words: &[String]) -> Vec<&str> {
+    words.iter().map(String::as_str).collect()
 }
 
 fn is_name(c: char) -> bool {

@@ -24,8 +24,10 @@ fn every_image_of_this_repository_can_be_had_locally() {
         let folder = entry.expect("entry").path();
         let image = read("x", &folder, ProgramLabel::Rewritten, &provided());
         let image = image.unwrap_or_else(|problems| panic!("{problems:#?}"));
+        let fetched: Vec<_> =
+            image.python.iter().filter_map(|requirement| crate::doctor::python::folder(requirement)).collect();
         for file in &image.image.files {
-            assert!(file.source.exists(), "{file:?}");
+            assert!(file.source.exists() || fetched.contains(&file.source), "{file:?}");
             assert!(file.target.is_absolute(), "{file:?}");
         }
     }
@@ -163,4 +165,40 @@ fn references_and_bindings_must_meet() {
              `images`",
         ]
     );
+}
+
+#[test]
+fn an_image_made_from_another_of_this_repository_has_what_that_one_has() {
+    let folder = tempfile::tempdir().expect("folder");
+    let write = |name: &str, text: &str| {
+        let folder = folder.path().join(name);
+        fs::create_dir_all(&folder).expect("folder");
+        fs::write(folder.join("Dockerfile"), text).expect("write");
+        folder
+    };
+    let base = write("base", "FROM debian:bookworm\nRUN apt-get install -y gzip\nENV A=1\nCMD [\"a\"]\n");
+    let own = write("own", "FROM redrill/base:15\nRUN apt-get install -y bash\nENV B=$A\n");
+    let look = || read("x", &own, ProgramLabel::Real, &BTreeMap::new()).expect("image");
+    let image = look();
+    assert_eq!(image.packages, BTreeSet::from(["bash".to_owned(), "gzip".to_owned()]));
+    assert_eq!(image.image.env, [("A".to_owned(), "1".to_owned()), ("B".to_owned(), "1".to_owned())]);
+    assert_eq!(image.image.cmd, ["a"]);
+    fs::write(base.join("more"), "").expect("write");
+    assert_ne!(look().digest, image.digest, "of the base, too");
+    let orphan = write("orphan", "FROM redrill/none\n");
+    let problems = read("x", &orphan, ProgramLabel::Real, &BTreeMap::new()).expect_err("no base");
+    assert!(problems.to_string().contains("none/Dockerfile: cannot be read"), "{problems}");
+}
+
+#[test]
+fn a_package_for_python_is_had_in_one_version_and_a_folder_of_its_own() {
+    let image = read_text("FROM x\nRUN apt-get update && pip install --target /opt/g gsutil==5.34\n").expect("image");
+    assert_eq!(image.python, BTreeSet::from(["gsutil==5.34".to_owned()]));
+    assert_eq!(image.image.files[0].target, Path::new("/opt/g"));
+    for command in
+        ["pip install gsutil==5.34", "pip install --target /opt/g gsutil", "pip install --target g gsutil==5"]
+    {
+        let problems = read_text(&format!("FROM x\nRUN {command}\n")).expect_err(command);
+        assert!(problems[0].starts_with("Dockerfile:2"), "{problems:?}");
+    }
 }

@@ -1,0 +1,79 @@
+//! Where backups go, as a scenario declares it.
+
+use super::ValueFrom;
+use super::file::ScenarioReader;
+use super::yaml::Node;
+use crate::outcome::SourceRef;
+
+/// A pod outside the system's namespace, so that losing the system does not lose the backups.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Store {
+    pub kind: StoreKind,
+    pub bucket: String,
+    pub source: SourceRef,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum StoreKind {
+    S3(Box<S3>),
+    /// Google Cloud Storage: everybody inside the drill may use it, as pods of a cluster whose nodes may.
+    Gcs,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct S3 {
+    /// The outside name that resolves to it.
+    pub host: String,
+    pub access_key: ValueFrom,
+    pub secret_key: ValueFrom,
+}
+
+/// The outside names of Google Cloud Storage.
+const GCS_HOSTS: [&str; 2] = ["storage.googleapis.com", "www.googleapis.com"];
+
+impl Store {
+    /// The outside names that resolve to it, the main one first.
+    pub fn hosts(&self) -> Vec<&str> {
+        match &self.kind {
+            StoreKind::S3(s3) => vec![&s3.host],
+            StoreKind::Gcs => GCS_HOSTS.to_vec(),
+        }
+    }
+
+    /// The values it takes from somewhere.
+    pub fn values(&self) -> Vec<&ValueFrom> {
+        match &self.kind {
+            StoreKind::S3(s3) => vec![&s3.access_key, &s3.secret_key],
+            StoreKind::Gcs => Vec::new(),
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Word {
+    S3,
+    Gcs,
+}
+
+impl ScenarioReader<'_> {
+    pub(super) fn store(&self, node: &Node) -> Option<Store> {
+        let r = self.reader;
+        let mut fields = r.fields(node)?;
+        let word = fields.required("kind", |node| r.word(node, &[("s3", Word::S3), ("gcs", Word::Gcs)]));
+        let bucket = fields.required("bucket", |node| r.text(node));
+        // Without a kind it is not known what else it may have.
+        let kind = match word? {
+            Word::Gcs => Some(StoreKind::Gcs),
+            Word::S3 => {
+                let host = fields.required("host", |node| r.text(node));
+                let access_key = fields.required("access-key", |node| r.secret_from(node));
+                let secret_key = fields.required("secret-key", |node| r.secret_from(node));
+                host.zip(access_key).zip(secret_key).map(|((host, access_key), secret_key)| {
+                    StoreKind::S3(Box::new(S3 { host, access_key, secret_key }))
+                })
+            }
+        };
+        fields.close();
+        Some(Store { kind: kind?, bucket: bucket?, source: r.source(node.line) })
+    }
+}
