@@ -57,6 +57,8 @@ pub struct Request {
     pub body: Value,
     /// A body that is no YAML of `body`, byte by byte.
     pub text: Option<String>,
+    /// A body in base64, as a kubectl sent it.
+    pub protobuf: Option<String>,
 }
 
 /// How redrill's answer is meant to differ from the recorded one.

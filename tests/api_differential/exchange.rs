@@ -72,7 +72,7 @@ pub async fn leave(client: &kube::Client, namespace: &str) {
 
 fn get(path: &str) -> Request {
     let (method, path) = ("GET".to_owned(), path.to_owned());
-    Request { method, path, content_type: None, accept: None, body: Value::Null, text: None }
+    Request { method, path, content_type: None, accept: None, body: Value::Null, text: None, protobuf: None }
 }
 
 fn must(case: &Case, (code, _, body): (u16, Vec<String>, Value)) {
@@ -115,12 +115,9 @@ fn absolute(path: &str, namespace: &str) -> String {
 }
 
 async fn send(client: &kube::Client, request: &Request, namespace: &str) -> (u16, Vec<String>, Value) {
-    let body = match (&request.text, &request.body) {
-        (Some(text), _) => text.replace("taiga", namespace),
-        (None, Value::Null) => String::new(),
-        (None, body) => body.to_string().replace("taiga", namespace),
-    };
+    let body = body(request, namespace);
     let content_type = match request.content_type.as_deref() {
+        None if request.protobuf.is_some() => "application/vnd.kubernetes.protobuf".to_owned(),
         None => "application/json".to_owned(),
         Some("apply-patch") => "application/apply-patch+yaml".to_owned(),
         Some(whole) if whole.contains('/') => whole.to_owned(),
@@ -132,12 +129,46 @@ async fn send(client: &kube::Client, request: &Request, namespace: &str) -> (u16
         outgoing = outgoing.header("content-type", content_type);
     }
     outgoing = outgoing.header("accept", request.accept.as_deref().unwrap_or("application/json"));
-    let response = client.send(outgoing.body(kube::client::Body::from(body.into_bytes())).unwrap()).await.unwrap();
+    let response = client.send(outgoing.body(kube::client::Body::from(body)).unwrap()).await.unwrap();
     let code = response.status().as_u16();
     let warnings = response.headers().get_all("warning").iter().map(|value| warning(value.to_str().unwrap())).collect();
     let bytes = response.into_body().collect().await.unwrap().to_bytes();
-    let body = serde_json::from_slice(&bytes).unwrap_or_else(|_| json!(String::from_utf8_lossy(&bytes)));
-    (code, warnings, body)
+    (code, warnings, answer(request, &bytes))
+}
+
+/// JSON, the events of a watch as a list, or text.
+fn answer(request: &Request, bytes: &[u8]) -> Value {
+    let values: Result<Vec<Value>, _> = serde_json::Deserializer::from_slice(bytes).into_iter().collect();
+    match values {
+        Ok(values) if request.path.contains("watch=true") && values.iter().all(is_event) => json!(values),
+        Ok(mut values) if values.len() == 1 => values.remove(0),
+        _ => json!(String::from_utf8_lossy(bytes)),
+    }
+}
+
+fn is_event(value: &Value) -> bool {
+    value["type"].is_string() && value["object"].is_object()
+}
+
+fn body(request: &Request, namespace: &str) -> Vec<u8> {
+    use base64::Engine;
+    if let Some(protobuf) = &request.protobuf {
+        let mut body = base64::engine::general_purpose::STANDARD.decode(protobuf).unwrap();
+        // Strings have their length before them: only a namespace of the same length can stand for another.
+        assert_eq!(namespace.len(), "taiga".len());
+        while let Some(at) = body.windows(namespace.len()).position(|part| part == b"taiga") {
+            if namespace == "taiga" {
+                break;
+            }
+            body[at..at + namespace.len()].copy_from_slice(namespace.as_bytes());
+        }
+        return body;
+    }
+    match (&request.text, &request.body) {
+        (Some(text), _) => text.replace("taiga", namespace).into_bytes(),
+        (None, Value::Null) => Vec::new(),
+        (None, body) => body.to_string().replace("taiga", namespace).into_bytes(),
+    }
 }
 
 /// The text of a `Warning` header.

@@ -71,18 +71,32 @@ fn differences(case: &Case, recorded: &Answer, answer: &Answer) -> Vec<String> {
     compare::differences(&expected, &given)
 }
 
+/// Names as long as `taiga` and unlike any other text, beginning at another one in every run: namespaces of an earlier recording may
+/// still be there.
+fn namespaces() -> impl Iterator<Item = String> {
+    const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz";
+    let second = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    (second * 1000..).map(|mut number| {
+        let mut letter = || {
+            let letter = LETTERS[usize::try_from(number).unwrap() % LETTERS.len()];
+            number /= u64::try_from(LETTERS.len()).unwrap();
+            char::from(letter)
+        };
+        std::iter::repeat_with(&mut letter).take("taiga".len()).collect()
+    })
+}
+
 /// Plays every case against a real server, each in a namespace of its own, and writes what it answered.
 async fn record(kubeconfig: &std::path::Path) {
     let config = kube::config::Kubeconfig::read_from(kubeconfig).unwrap();
     let config = kube::Config::from_custom_kubeconfig(config, &Default::default()).await.unwrap();
     let client = kube::Client::try_from(config).unwrap();
     let version = client.apiserver_version().await.unwrap().git_version;
-    // Namespaces of an earlier recording may still be there.
-    let run = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-    for (number, (name, file)) in case::files(&folder()).into_iter().enumerate() {
+    let mut namespaces = namespaces();
+    for (name, file) in case::files(&folder()) {
         let mut recording = Recording::new(&version);
-        for (index, one) in file.cases.iter().enumerate() {
-            let namespace = format!("taiga-{run}-{number}-{index}");
+        for one in &file.cases {
+            let namespace = namespaces.next().unwrap();
             let answer = exchange::play(&client, &file, one, &namespace).await;
             exchange::leave(&client, &namespace).await;
             recording.answers.insert(one.name.clone(), answer);

@@ -30,8 +30,11 @@ static NODE_PORT: LazyLock<Regex> = LazyLock::new(|| Regex::new(r":3\d{4}/").unw
 
 /// An answer without what is volatile.
 pub fn without(mut body: Value, namespace: &str, managers: bool) -> Value {
-    if body["kind"] == "Table" {
-        table(&mut body);
+    let mut columns = Vec::new();
+    match &mut body {
+        Value::Array(events) => events.iter_mut().for_each(|event| table(&mut event["object"], &mut columns)),
+        answer if answer["kind"] == "Table" => table(answer, &mut columns),
+        _ => {}
     }
     walk(&mut body, namespace, managers);
     causes(&mut body);
@@ -116,16 +119,15 @@ fn leaves(fields: &mut Value) {
     }
 }
 
-fn table(table: &mut Value) {
-    let columns: Vec<String> = table["columnDefinitions"]
-        .as_array_mut()
-        .into_iter()
-        .flatten()
-        .map(|column| {
+/// `columns` are those of the last table of a watch that said any.
+fn table(table: &mut Value, columns: &mut Vec<String>) {
+    if let Some(own) = table["columnDefinitions"].as_array_mut().filter(|own| !own.is_empty()) {
+        columns.clear();
+        for column in own {
             column.as_object_mut().map(|column| column.remove("description"));
-            column["name"].as_str().unwrap_or_default().to_owned()
-        })
-        .collect();
+            columns.push(column["name"].as_str().unwrap_or_default().to_owned());
+        }
+    }
     for row in table["rows"].as_array_mut().into_iter().flatten() {
         let cells = row["cells"].as_array_mut().into_iter().flatten();
         for (column, cell) in columns.iter().zip(cells) {

@@ -9,6 +9,7 @@ use super::answer::{Form, respond};
 use super::call::Parameters;
 use super::route::Target;
 use crate::cluster::selector::Selector;
+use crate::cluster::status::FieldError;
 use crate::cluster::store::ApiError;
 use crate::cluster::strict;
 
@@ -33,6 +34,7 @@ pub fn selector(target: &Target, parameters: &Parameters) -> Result<Selector, Ap
 pub fn list(api: &Api, target: &Target, headers: &HeaderMap, parameters: &Parameters) -> Result<Response, ApiError> {
     let form = Form::of(headers, parameters)?;
     let selector = selector(target, parameters)?;
+    check_options(parameters)?;
     if let Some(token) = parameters.get("continue") {
         if let Err(why) = strict::check_base64(token) {
             let message = format!("invalid continue token: continue key is not valid: {why}");
@@ -47,6 +49,34 @@ pub fn list(api: &Api, target: &Target, headers: &HeaderMap, parameters: &Parame
     }
     objects.retain(|object| selector.matches(object));
     Ok(respond(StatusCode::OK, &form.list(target.kind, version, &objects), &[]))
+}
+
+/// Options of a list or watch that do not go together.
+pub fn check_options(parameters: &Parameters) -> Result<(), ApiError> {
+    let forbidden = |field: &str, why: &str| FieldError::forbidden(field, why);
+    let (matched, initial) = (parameters.get("resourceVersionMatch"), parameters.get("sendInitialEvents"));
+    let mut errors = Vec::new();
+    match (parameters.is_true("watch"), matched, initial) {
+        (true, Some("NotOlderThan"), Some(_)) | (true, None, None) => {}
+        (true, _, Some(_)) => {
+            let why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
+            errors.push(forbidden("resourceVersionMatch", why));
+        }
+        (true, Some(_), None) => {
+            let why = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
+            errors.push(forbidden("resourceVersionMatch", why));
+        }
+        (false, matched, initial) => {
+            if matched.is_some() && parameters.get("resourceVersion").is_none() {
+                let why = "resourceVersionMatch is forbidden unless resourceVersion is provided";
+                errors.push(forbidden("resourceVersionMatch", why));
+            }
+            if initial.is_some() {
+                errors.push(forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list"));
+            }
+        }
+    }
+    if errors.is_empty() { Ok(()) } else { Err(ApiError::invalid_options("ListOptions", &errors)) }
 }
 
 /// A version that this server has not reached yet cannot be waited for: it belongs to another server's time.

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -31,17 +32,24 @@ const DEFAULT_TIMEOUT: u64 = 1800;
 pub fn watch(api: &Api, target: &Target, headers: &HeaderMap, parameters: &Parameters) -> Result<Response, ApiError> {
     let form = Form::of(headers, parameters)?;
     let selector = read::selector(target, parameters)?;
+    read::check_options(parameters)?;
     let bookmarks = parameters.is_true("allowWatchBookmarks");
     let initial = parameters.is_true("sendInitialEvents");
     let (current, objects) = api.store.list(target.kind, target.namespace.as_deref());
-    let asked = parameters.number("resourceVersion")?.filter(|version| *version > 0);
+    let asked = asked_version(parameters)?.filter(|version| *version > 0);
     if let Some(asked) = asked {
         read::check_version(asked, current)?;
     }
     let from_state = initial || asked.is_none();
     let start = if from_state { current } else { asked.unwrap_or(current) };
     let timeout = Duration::from_secs(parameters.number("timeoutSeconds")?.unwrap_or(DEFAULT_TIMEOUT));
-    let watched = Watched { kind: target.kind, namespace: target.namespace.clone(), selector, form };
+    let watched = Watched {
+        kind: target.kind,
+        namespace: target.namespace.clone(),
+        selector,
+        form,
+        said_columns: AtomicBool::new(false),
+    };
 
     let mut lines = VecDeque::new();
     let receiver = match api.store.watch(start) {
@@ -53,7 +61,7 @@ pub fn watch(api: &Api, target: &Target, headers: &HeaderMap, parameters: &Param
         Some((missed, receiver)) => {
             if from_state {
                 let matching = objects.iter().filter(|object| watched.selector.matches(object));
-                lines.extend(matching.map(|object| line("ADDED", &form.one(target.kind, object))));
+                lines.extend(matching.map(|object| line("ADDED", &watched.object(object))));
             }
             if initial && bookmarks {
                 lines.push_back(watched.bookmark(current, true));
@@ -80,14 +88,35 @@ pub fn watch(api: &Api, target: &Target, headers: &HeaderMap, parameters: &Param
     Ok(response)
 }
 
+/// The version to begin at; one that is no number is an error of the server's own here, as nowhere else.
+fn asked_version(parameters: &Parameters) -> Result<Option<u64>, ApiError> {
+    let parse = |version: &str| {
+        version.parse().map_err(|_| {
+            let why = format!("strconv.ParseUint: parsing {version:?}: invalid syntax");
+            ApiError::unexplained(format!("resourceVersion: Invalid value: {version:?}: {why}"))
+        })
+    };
+    parameters.get("resourceVersion").map(parse).transpose()
+}
+
 struct Watched {
     kind: &'static Kind,
     namespace: Option<String>,
     selector: Selector,
     form: Form,
+    /// Whether a table has gone out: those after it do not say their columns again.
+    said_columns: AtomicBool,
 }
 
 impl Watched {
+    fn object(&self, object: &Value) -> Value {
+        let mut object = self.form.one(self.kind, object);
+        if matches!(self.form, Form::Table(_)) && self.said_columns.swap(true, Ordering::Relaxed) {
+            object["columnDefinitions"] = Value::Null;
+        }
+        object
+    }
+
     /// What the client is told of a change. An object that a change takes out of the selection is deleted for this
     /// client, and one that it brings in is added.
     fn line(&self, event: &Event) -> Option<Vec<u8>> {
@@ -104,7 +133,7 @@ impl Watched {
             (true, true) => "MODIFIED",
             (true, false) => "DELETED",
         };
-        Some(line(name, &self.form.one(self.kind, &event.object)))
+        Some(line(name, &self.object(&event.object)))
     }
 
     fn bookmark(&self, version: u64, ends_initial_events: bool) -> Vec<u8> {
