@@ -58,8 +58,9 @@ pub fn apply(
         other.paths.intersection(&wanted).filter(differs).cloned().collect()
     };
     let others = || managers.iter().filter(|other| !other.is(manager, "Apply", ""));
-    let conflicts: Vec<(String, Path)> =
-        others().flat_map(|other| contested(other).into_iter().map(|path| (conflict_name(other), path))).collect();
+    let conflicts: Vec<(String, Path)> = others()
+        .flat_map(|other| contested(other).into_iter().map(|path| (conflict_name(kind, other), path)))
+        .collect();
     if !conflicts.is_empty() && !force {
         return Err(conflict(&conflicts));
     }
@@ -140,16 +141,22 @@ fn exists(leaves: &BTreeMap<Path, Value>, path: &Path) -> bool {
     leaves.range(path.clone()..).next().is_some_and(|(next, _)| next.starts_with(path))
 }
 
-fn conflict_name(manager: &Manager) -> String {
+fn conflict_name(kind: &Kind, manager: &Manager) -> String {
     match manager.operation.as_str() {
         "Apply" => format!("{:?}", manager.name),
-        _ => format!("{:?} using {}", manager.name, "v1"),
+        _ => format!("{:?} using {}", manager.name, kind.api_version()),
     }
 }
 
 fn conflict(conflicts: &[(String, Path)]) -> ApiError {
     let mut by_manager: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for (manager, path) in conflicts {
+    let mut conflicts: Vec<_> = conflicts.iter().collect();
+    // At each level the fields that end there come before those that go on.
+    conflicts.sort_by_cached_key(|(manager, path)| {
+        let steps = path.iter().enumerate().map(|(index, step)| (index + 1 < path.len(), step.clone()));
+        (manager.clone(), steps.collect::<Vec<_>>())
+    });
+    for (manager, path) in &conflicts {
         by_manager.entry(manager).or_default().push(path_text(path));
     }
     let many = if conflicts.len() == 1 { "conflict" } else { "conflicts" };

@@ -10,15 +10,32 @@ pub use create::on_create;
 
 /// Fills in the defaults of a kind. Doing it twice changes nothing. (See [`on_create`] for what is given once.)
 pub fn default(kind: &Kind, object: &mut Value) {
+    decode(kind, object);
     match kind.kind {
-        "Pod" => pod_spec(within(object, &["spec"])),
+        "Service" => allocate(object),
+        "Namespace" => activate(object),
+        _ => {}
+    }
+}
+
+/// Fills in what the API server fills in when it decodes a body: whoever wrote the body manages these fields.
+pub fn decode(kind: &Kind, object: &mut Value) {
+    match kind.kind {
+        "Pod" => {
+            pod_spec(within(object, &["spec"]));
+            create::pod(within(object, &["spec"]));
+        }
         "Deployment" => deployment(within(object, &["spec"])),
         "ReplicaSet" => {
             set(within(object, &["spec"]), "replicas", json!(1));
             pod_spec(within(object, &["spec", "template", "spec"]));
         }
         "StatefulSet" => stateful_set(within(object, &["spec"])),
-        "Job" => job_spec(within(object, &["spec"])),
+        "Job" => {
+            let spec = within(object, &["spec"]);
+            set(spec, "manualSelector", json!(false));
+            job_spec(spec);
+        }
         "CronJob" => cron_job(object),
         "Service" => service(object),
         "Secret" => secret(object),
@@ -177,8 +194,6 @@ fn cron_job(object: &mut Value) {
 }
 
 fn service(object: &mut Value) {
-    let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-    let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default().to_owned();
     let spec = within(object, &["spec"]);
     set(spec, "type", json!("ClusterIP"));
     set(spec, "sessionAffinity", json!("None"));
@@ -191,6 +206,22 @@ fn service(object: &mut Value) {
         return;
     }
     set(spec, "internalTrafficPolicy", json!("Cluster"));
+    if ["NodePort", "LoadBalancer"].contains(&spec["type"].as_str().unwrap_or_default()) {
+        set(spec, "externalTrafficPolicy", json!("Cluster"));
+    }
+    if spec["type"] == "LoadBalancer" {
+        set(spec, "allocateLoadBalancerNodePorts", json!(true));
+    }
+}
+
+/// Addresses and ports for a service that has none.
+fn allocate(object: &mut Value) {
+    let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+    let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default().to_owned();
+    let spec = within(object, &["spec"]);
+    if spec["type"] == "ExternalName" {
+        return;
+    }
     set(spec, "ipFamilies", json!(["IPv4"]));
     set(spec, "ipFamilyPolicy", json!("SingleStack"));
     if spec["clusterIP"].as_str().unwrap_or_default().is_empty() {
@@ -199,14 +230,10 @@ fn service(object: &mut Value) {
     let address = spec["clusterIP"].clone();
     set(spec, "clusterIPs", json!([address]));
     if ["NodePort", "LoadBalancer"].contains(&spec["type"].as_str().unwrap_or_default()) {
-        set(spec, "externalTrafficPolicy", json!("Cluster"));
         for port in items(spec, "ports") {
             let made_up = made_up_port(&namespace, &name, &port["port"]);
             set(port, "nodePort", json!(made_up));
         }
-    }
-    if spec["type"] == "LoadBalancer" {
-        set(spec, "allocateLoadBalancerNodePorts", json!(true));
     }
 }
 
@@ -243,8 +270,10 @@ fn claim(object: &mut Value) {
 fn namespace(object: &mut Value) {
     let name = object["metadata"]["name"].clone();
     set(within(object, &["metadata", "labels"]), "kubernetes.io/metadata.name", name);
-    let spec = within(object, &["spec"]);
-    set(spec, "finalizers", json!(["kubernetes"]));
+}
+
+fn activate(object: &mut Value) {
+    set(within(object, &["spec"]), "finalizers", json!(["kubernetes"]));
     if object["status"]["phase"].is_null() {
         object["status"] = json!({"phase": "Active"});
     }

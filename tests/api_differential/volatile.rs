@@ -8,7 +8,7 @@
 //! * causes are sorted where a server gives them in no order (conflicts of an apply), and one that is there twice counts once;
 //! * in tables, ages become `<age>`, and descriptions of columns, which kubectl shows nowhere, go;
 //! * managed fields go, unless the case compares them: then without their times and without the `.` of objects and lists
-//!   themselves, so that what remains is who manages which leaf.
+//!   themselves, by name, so that what remains is who manages which leaf.
 
 use std::sync::LazyLock;
 
@@ -96,7 +96,12 @@ fn field(key: &str, value: &mut Value) {
             *one = json!("<address>");
         }),
         "nodePort" if value.is_u64() => *value = json!("<port>"),
-        "managedFields" => value.as_array_mut().into_iter().flatten().for_each(manager),
+        "managedFields" => {
+            let entries = value.as_array_mut().expect("a list of managers");
+            entries.iter_mut().for_each(manager);
+            // A server sorts them by the second of their last write.
+            entries.sort_by_key(|entry| entry["manager"].to_string());
+        }
         _ => {}
     }
 }

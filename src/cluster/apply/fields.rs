@@ -34,10 +34,32 @@ enum Division<'a> {
     Set(&'a [Value]),
 }
 
+/// Messages that are one field as a whole: references, selectors, and the like.
+const WHOLE: &[&str] = &[
+    "core.ConfigMapKeySelector",
+    "core.EndpointAddress",
+    "core.EndpointPort",
+    "core.LocalObjectReference",
+    "core.NodeSelector",
+    "core.NodeSelectorTerm",
+    "core.ObjectFieldSelector",
+    "core.ObjectReference",
+    "core.ResourceFieldSelector",
+    "core.SecretKeySelector",
+    "core.TypedLocalObjectReference",
+    "meta.LabelSelector",
+    "meta.OwnerReference",
+];
+
+/// Maps of strings that select something are whole, too; others (labels, data) are one field for each key.
+fn is_whole(field: &Field) -> bool {
+    WHOLE.contains(&field.of) || (field.shape == Shape::Map && ["nodeSelector", "selector"].contains(&field.name))
+}
+
 fn divide<'a>(field: Option<&'static Field>, value: &'a Value) -> Division<'a> {
     let message = field.and_then(Field::message);
     match (value, field) {
-        (Value::Object(map), Some(field)) if field.shape != Shape::List && field.of != "meta.LabelSelector" => {
+        (Value::Object(map), Some(field)) if field.shape != Shape::List && !is_whole(field) => {
             Division::Object(map, message.filter(|_| field.shape == Shape::One))
         }
         (Value::Array(list), Some(field)) if field.merges => match field.merge_key {
@@ -46,9 +68,10 @@ fn divide<'a>(field: Option<&'static Field>, value: &'a Value) -> Division<'a> {
                 // Merge patches know these by one key, server-side apply by two.
                 let keys = match (key, field.of) {
                     ("containerPort", _) | ("port", "core.ServicePort") => vec![key, "protocol"],
+                    ("topologyKey", _) => vec![key, "whenUnsatisfiable"],
                     _ => vec![key],
                 };
-                Division::Keyed(list, keys, message)
+                Division::Keyed(list, keys, message.filter(|_| !is_whole(field)))
             }
         },
         _ => Division::Leaf,
@@ -113,8 +136,9 @@ fn collect(field: Option<&'static Field>, value: &Value, path: &mut Path, found:
             for item in items {
                 path.push(item_step(&keys, item));
                 found.insert(path.clone(), Value::Null);
-                if let Value::Object(map) = item {
-                    collect_object(message, map, path, found);
+                match (message, item) {
+                    (Some(message), Value::Object(map)) => collect_object(Some(message), map, path, found),
+                    _ => drop(found.insert(path.clone(), item.clone())),
                 }
                 path.pop();
             }
@@ -193,7 +217,8 @@ fn merge_field(field: Option<&'static Field>, target: &mut Value, value: &Value)
             for item in items {
                 let step = item_step(&keys, item);
                 match present.iter_mut().find(|other| item_step(&keys, other) == step) {
-                    Some(other) => merge(message, other, item),
+                    Some(other) if message.is_some() => merge(message, other, item),
+                    Some(other) => *other = item.clone(),
                     None => present.push(item.clone()),
                 }
             }

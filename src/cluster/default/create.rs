@@ -6,13 +6,10 @@ use super::{items, set, within};
 use crate::cluster::kind::Kind;
 
 /// Gives a new object (with its defaults, and with its uid) what the API server gives to a new one: its first status, a job its
-/// selector, a pod what its containers request.
+/// selector.
 pub fn on_create(kind: &Kind, object: &mut Value) {
     let status = match kind.kind {
-        "Pod" => {
-            pod(within(object, &["spec"]));
-            json!({"phase": "Pending", "qosClass": quality(&object["spec"])})
-        }
+        "Pod" => json!({"phase": "Pending", "qosClass": quality(&object["spec"])}),
         "Job" => {
             job(object);
             json!({})
@@ -27,7 +24,8 @@ pub fn on_create(kind: &Kind, object: &mut Value) {
     set(object, "status", status);
 }
 
-fn pod(spec: &mut Value) {
+/// What a pod has and a template has not: requests where there are only limits.
+pub fn pod(spec: &mut Value) {
     set(spec, "enableServiceLinks", json!(true));
     for list in ["initContainers", "containers"] {
         for container in items(spec, list) {
@@ -63,7 +61,6 @@ fn quality(spec: &Value) -> &'static str {
 fn job(object: &mut Value) {
     let (name, uid) = (object["metadata"]["name"].clone(), object["metadata"]["uid"].clone());
     let spec = within(object, &["spec"]);
-    set(spec, "manualSelector", json!(false));
     if spec["manualSelector"] == true {
         return;
     }

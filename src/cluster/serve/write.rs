@@ -134,6 +134,7 @@ fn server_side_apply(
 
 fn insert(api: &Api, target: &Target, mut object: Value, options: &WriteOptions) -> Result<Value, ApiError> {
     strict::drop_empty(target.kind, &mut object);
+    default::decode(target.kind, &mut object);
     apply::track(target.kind, None, &mut object, &options.manager, target.subresource.as_deref());
     insert_managed(api, target, object, options)
 }
@@ -237,7 +238,11 @@ fn keep_what_the_path_does_not_write(target: &Target, current: &Value, object: &
     if target.subresource.as_deref() == Some("status") {
         let status = object.get("status").cloned();
         let version = object["metadata"].get("resourceVersion").cloned();
+        let managers = object["metadata"]["managedFields"].clone();
         *object = current.clone();
+        if managers.is_array() {
+            object["metadata"]["managedFields"] = managers;
+        }
         object["metadata"]["resourceVersion"] = version.unwrap_or(Value::Null);
         match status {
             Some(status) => object["status"] = status,
