@@ -19,7 +19,7 @@ mod value;
 mod version;
 pub mod yaml;
 
-pub use data::{Database, DatabaseKind, FileTree, Repository, SecondRole, Seed, SeedSize};
+pub use data::{Database, DatabaseKind, FileTree, Login, Repository, SecondRole, Seed, SeedSize};
 pub use discover::Scenarios;
 pub use document::RunbookSource;
 pub use promise::{BackupDuration, DrillAcceptance, EnvironmentName, Objective, Schedule};

@@ -123,6 +123,7 @@ pub fn values(scenario: &Scenario) -> Vec<&ValueFrom> {
     for database in scenario.databases.values() {
         values.extend([&database.database, &database.user, &database.password]);
         values.extend(database.second_role.as_ref().map(|role| &role.password));
+        values.extend(database.superuser.iter().flat_map(|login| [&login.user, &login.password]));
     }
     values.extend(scenario.repositories.values().map(|repository| &repository.base));
     for credential in &scenario.credentials {

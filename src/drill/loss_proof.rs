@@ -92,7 +92,7 @@ async fn database(assignment: &Assignment<'_>, stage: &mut Stage, name: &str) ->
     }
     let until = Instant::now() + ANSWERS;
     loop {
-        let target = seed::owner(database, &stage.values).await?;
+        let target = seed::seeder(database, &stage.values).await?;
         match seed::fingerprint_database(&mut stage.prober, target, &[], &nothing).await {
             Ok(found) => return Ok(Some(found)),
             Err(unanswered) if Instant::now() >= until => return Err(unanswered.into()),

@@ -34,8 +34,9 @@ pub async fn run(assignment: &Assignment<'_>, stage: &mut Stage, evidence: &mut 
     let bytes = assignment.size.bytes() / share;
     for name in &scenario.seed.databases {
         let Some(database) = scenario.databases.get(name) else { continue };
-        let target = owner(database, &stage.values).await?;
-        let second_role = database.second_role.as_ref().map(|role| role.name.clone()).unwrap_or_default();
+        let target = seeder(database, &stage.values).await?;
+        // Without one the grants go to whoever seeds.
+        let second_role = database.second_role.as_ref().map_or_else(|| target.user.clone(), |role| role.name.clone());
         let request = Request::SeedPostgres { target: target.clone(), second_role, bytes, rng: assignment.rng };
         ask(&mut stage.prober, request).await?;
         if let Some(role) = &database.second_role {
@@ -111,6 +112,13 @@ pub async fn owner(database: &Database, values: &Values) -> Result<PostgresTarge
     credential::postgres(database, &database.user, password, values).await
 }
 
+/// The database as whoever seeds it and takes its fingerprint.
+pub async fn seeder(database: &Database, values: &Values) -> Result<PostgresTarget, ValueError> {
+    let Some(superuser) = &database.superuser else { return owner(database, values).await };
+    let password = values.secret(&superuser.password).await?;
+    credential::postgres(database, &superuser.user, password, values).await
+}
+
 pub async fn ledger_target(assignment: &Assignment<'_>, values: &Values) -> Result<Option<PostgresTarget>, ValueError> {
     let name = assignment.scenario.ledger.as_ref();
     match name.and_then(|name| assignment.scenario.databases.get(name)) {
@@ -169,6 +177,8 @@ pub fn public_names(systems: &Systems, scenario: &Scenario) -> BTreeSet<String> 
         names.insert(object.namespace.clone());
     }
     let users = scenario.databases.values().flat_map(|database| [&database.user, &database.database]);
+    let users =
+        users.chain(scenario.databases.values().filter_map(|database| Some(&database.superuser.as_ref()?.user)));
     let principals = scenario.credentials.iter().filter_map(|credential| credential.user.as_ref());
     for from in users.chain(principals) {
         let ValueFrom::Secret(key) = from else { continue };

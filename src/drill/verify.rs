@@ -57,7 +57,7 @@ async fn database(assignment: &Assignment<'_>, stage: &mut Stage, evidence: &Evi
     let (Some(expected), Some(database)) = (evidence.databases.get(name), assignment.scenario.restored(name)) else {
         return Err(Halt::unverified("nothing was seeded to compare with", "look at the seed phase"));
     };
-    let target = seed::owner(database, &stage.values).await?;
+    let target = seed::seeder(database, &stage.values).await?;
     let found = seed::fingerprint_database(&mut stage.prober, target, &database.live_tables, expected).await;
     let found = found.map_err(Unanswered::of_a_recovery)?;
     Ok(compare(expected, &found))

@@ -21,11 +21,19 @@ pub struct Database {
     pub password: ValueFrom,
     /// Tables (`schema.name`) that applications write all the time: no fingerprint can hold their rows.
     pub live_tables: Vec<String>,
+    /// Seeds and takes fingerprints in place of the owner, where that may not make what a seed makes, or see all roles.
+    pub superuser: Option<Login>,
     /// A role beside the owner, made by the seed, with grants of its own.
     pub second_role: Option<SecondRole>,
     /// The database that a restore brings its content back to, where that is another one: a new project's.
     pub restored_in: Option<String>,
     pub source: SourceRef,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Login {
+    pub user: ValueFrom,
+    pub password: ValueFrom,
 }
 
 #[derive(Debug, Clone, PartialEq)]

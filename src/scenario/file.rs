@@ -170,6 +170,7 @@ impl<'r> ScenarioReader<'r> {
         let user = fields.required("user", |node| r.value_from(node));
         let password = fields.required("password", |node| r.secret_from(node));
         let live_tables = fields.or_default("live-tables", |node| r.list(node, |node| r.text(node)));
+        let superuser = fields.optional("superuser", |node| self.login(node));
         let second_role = fields.optional("second-role", |node| self.second_role(node));
         let restored_in = fields.optional("restored-in", |node| r.reference(node, "database", &self.databases));
         fields.close();
@@ -182,10 +183,19 @@ impl<'r> ScenarioReader<'r> {
             user: user?,
             password: password?,
             live_tables: live_tables?,
+            superuser: superuser?,
             second_role: second_role?,
             restored_in: restored_in?,
             source: r.source(node.line),
         })
+    }
+
+    fn login(&self, node: &Node) -> Option<Login> {
+        let mut fields = self.reader.fields(node)?;
+        let user = fields.required("user", |node| self.reader.value_from(node));
+        let password = fields.required("password", |node| self.reader.secret_from(node));
+        fields.close();
+        Some(Login { user: user?, password: password? })
     }
 
     fn second_role(&self, node: &Node) -> Option<SecondRole> {
