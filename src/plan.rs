@@ -3,6 +3,7 @@
 mod bound;
 mod build;
 mod coverage;
+mod edit;
 mod erratum;
 pub mod fragment;
 mod locate;

@@ -10,7 +10,7 @@ use pieces::part_of;
 use super::bound::{self, OfLines};
 use super::erratum::{self, Correction};
 use super::locate::{self, StepPlace};
-use super::{Action, AppliedErratum, AsWritten, DrillPlan, Plan, PlannedStep, SlotText, coverage};
+use super::{Action, AppliedErratum, AsWritten, DrillPlan, Plan, PlannedStep, SlotText, coverage, edit};
 use crate::outcome::{Note, Phase, ProgramLabel, SourceRef, TextLabel};
 use crate::problem::Problems;
 use crate::runbook::{Procedure, Runbook, Step, StepKind};
@@ -199,6 +199,7 @@ impl<'s> Planner<'s> {
             Some(Deed::Compare(command)) => {
                 (command.clone(), Action::Compare { content: corrected }, TextLabel::Equivalent)
             }
+            Some(Deed::Edit { file, script }) => (edit::command(file, script), Action::Shell, TextLabel::Equivalent),
             Some(Deed::Human) => (corrected, Action::Human, TextLabel::Human),
             None if is_command || reader == SessionKind::Sql && is_sql(&step.kind) => {
                 (corrected, Action::Shell, TextLabel::Verbatim)

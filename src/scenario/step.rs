@@ -32,6 +32,8 @@ pub enum Deed {
     Compare(String),
     /// Nothing that redrill could do; only its time counts.
     Human,
+    /// A script for what a person does to `file` in an editor; it has to change it.
+    Edit { file: String, script: String },
     /// Nothing is left to do: the environment has what the step would fetch from outside. Why it would be needed in earnest.
     Provided(String),
 }
