@@ -31,6 +31,7 @@ fn a_block_finds_a_pod_enters_it_and_the_sql_behind_psql_is_typed_there() {
    # this finds CRONJOB
    kubectl -n taiga get cronjobs
    kubectl -n taiga get cronjob CRONJOB -o name
+   kubectl -n taiga get pod SELECTED -o name
    ```
 2. Enter:
    ```console
@@ -56,6 +57,7 @@ fn a_block_finds_a_pod_enters_it_and_the_sql_behind_psql_is_typed_there() {
     let (playground, run) = look(
         section,
         "  - { place: CRONJOB, from: { output: { procedure: Look, text: get cronjobs }, column: NAME } }
+  - { place: SELECTED, from: { selector: { kind: pods, namespace: taiga, labels: app=postgresql } } }
   - { place: DB_POD, from: { output: { procedure: Look, item: 2, text: get pods }, column: NAME } }",
         "  - { step: { procedure: Look, text: apt-get }, provided: nothing reaches a mirror }
   - step: { procedure: Look, text: vim /tmp/notes }
@@ -67,7 +69,8 @@ fn a_block_finds_a_pod_enters_it_and_the_sql_behind_psql_is_typed_there() {
     let steps = steps(&run);
     let commands: Vec<&str> = steps.iter().map(|step| step.command.as_str()).collect();
     assert_eq!(commands.len(), 9, "{commands:#?}");
-    assert_eq!(commands[1], "kubectl -n taiga get cronjob taiga-backup -o name");
+    let filled = "kubectl -n taiga get cronjob taiga-backup -o name\nkubectl -n taiga get pod postgresql-";
+    assert!(commands[1].starts_with(filled), "{}", commands[1]);
     assert!(commands[3].starts_with("kubectl -n taiga exec -it postgresql-"), "{}", commands[3]);
     assert_eq!(steps[3].source.line, playground.line_of("exec -it DB_POD"));
     for (number, step) in steps[..8].iter().enumerate() {
