@@ -19,7 +19,9 @@ pub mod yaml;
 pub use discover::Scenarios;
 pub use document::RunbookSource;
 pub use promise::{BackupDuration, DrillAcceptance, EnvironmentName, Objective, Schedule};
-pub use step::{Binding, Change, Deed, Edit, Erratum, Find, SlotBinding, SlotSource, StepRef, Waived, Waiver};
+pub use step::{
+    Binding, Change, Deed, Edit, Erratum, Find, SlotBinding, SlotSource, StepRef, Terminal, Waived, Waiver,
+};
 pub use value::parse_size;
 pub use version::VersionRange;
 

@@ -125,6 +125,8 @@ fn what_the_scenario_gets_wrong_is_said_with_its_line() {
             "    run: \"true\"\n    provided: nothing",
             "only one of `run`, `compare`, `edit` and `provided`",
         ),
+        ("    human: { time: 2m", "    terminal: second\n    human: { time: 2m", "nothing is typed for this step"),
+        ("    edit: BACKUP_NAME.bak", "    terminal: third\n    edit: BACKUP_NAME.bak", "unknown `third`"),
         ("edit: BACKUP_NAME.bak", "edit: $(BACKUP_NAME)", "name a file by plain characters"),
         ("    edit: BACKUP_NAME.bak\n", "", "unknown field"),
         ("    script: >-", "    skript: >-", "unknown field `skript`"),

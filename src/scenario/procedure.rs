@@ -148,8 +148,14 @@ impl ScenarioReader<'_> {
         let human = fields.optional("human", |node| self.human_time(node));
         let deed = self.deed(&mut fields, node, matches!(human, Some(Some(_))));
         let slots = fields.or_default("slots", |node| r.list(node, |node| self.slot(node)));
+        let words = [("same", Terminal::Same), ("second", Terminal::Second)];
+        let terminal = fields.optional("terminal", |node| r.word(node, &words));
         fields.close();
-        Some(Binding { step: step?, deed: deed?, human: human?, slots: slots? })
+        let terminal = terminal?.unwrap_or(Terminal::Same);
+        if terminal == Terminal::Second && matches!(deed, Some(Deed::Human | Deed::Provided(_))) {
+            return r.refuse(node.line, "nothing is typed for this step: take `terminal` out");
+        }
+        Some(Binding { step: step?, deed: deed?, human: human?, slots: slots?, terminal })
     }
 
     /// What is done: one of `run`, `compare`, `edit` and `provided`, or human time alone.

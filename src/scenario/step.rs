@@ -22,6 +22,16 @@ pub struct Binding {
     pub deed: Deed,
     pub human: Option<HumanTime>,
     pub slots: Vec<SlotBinding>,
+    pub terminal: Terminal,
+}
+
+/// Where a person types a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Terminal {
+    /// Where everything is typed: in whatever session is open there.
+    Same,
+    /// In a shell on the workstation beside it, which no session of the page is open in.
+    Second,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

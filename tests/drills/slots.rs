@@ -53,7 +53,8 @@ fn a_block_finds_a_pod_enters_it_and_the_sql_behind_psql_is_typed_there() {
    FROM pg_database;
    exit;
    ```
-5. Stop here: `exit 7`";
+5. Take it out of service, somehow.
+6. Stop here: `exit 7`";
     let (playground, run) = look(
         section,
         "  - { place: CRONJOB, from: { output: { procedure: Look, text: get cronjobs }, column: NAME } }
@@ -64,23 +65,24 @@ fn a_block_finds_a_pod_enters_it_and_the_sql_behind_psql_is_typed_there() {
     edit: /tmp/notes
     script: echo seen >> /tmp/notes
     human: { time: 1m, source: our estimate }
+  - { step: { procedure: Look, item: 5 }, run: kubectl -n taiga get deployments, terminal: second }
 ",
     );
     let steps = steps(&run);
     let commands: Vec<&str> = steps.iter().map(|step| step.command.as_str()).collect();
-    assert_eq!(commands.len(), 9, "{commands:#?}");
+    assert_eq!(commands.len(), 10, "{commands:#?}");
     let filled = "kubectl -n taiga get cronjob taiga-backup -o name\nkubectl -n taiga get pod postgresql-";
     assert!(commands[1].starts_with(filled), "{}", commands[1]);
     assert!(commands[3].starts_with("kubectl -n taiga exec -it postgresql-"), "{}", commands[3]);
     assert_eq!(steps[3].source.line, playground.line_of("exec -it DB_POD"));
-    for (number, step) in steps[..8].iter().enumerate() {
+    for (number, step) in steps[..9].iter().enumerate() {
         assert_eq!(step.result, StepResult::Succeeded, "{}: {:?}", step.command, step.output_tail);
-        assert_eq!(step.text, if number == 5 { TextLabel::Equivalent } else { TextLabel::Verbatim });
+        assert_eq!(step.text, if number == 5 || number == 8 { TextLabel::Equivalent } else { TextLabel::Verbatim });
     }
     let provided: Vec<_> = run.drill("manual").provided.iter().map(|note| note.what.as_str()).collect();
     assert!(provided.contains(&"apt-get install --yes vim"), "{provided:?}");
     assert!(run.log(steps[7]).contains("count"), "{}", run.log(steps[7]));
-    let StepResult::Failed { exit, .. } = &steps[8].result else { panic!("{:?}", steps[8].result) };
+    let StepResult::Failed { exit, .. } = &steps[9].result else { panic!("{:?}", steps[9].result) };
     assert_eq!(*exit, Some(7));
 }
 
