@@ -53,6 +53,12 @@ pub fn prepare(
 }
 
 impl Prepared {
+    /// Whether every erratum holds for these versions of tools, so that preparing for them would come to the same.
+    pub fn is_for(&self, versions: &BTreeMap<String, String>) -> bool {
+        let mut errata = self.scenarios.iter().flat_map(|scenario| &scenario.scenario.errata);
+        errata.all(|erratum| erratum.versions.holds_for(versions))
+    }
+
     /// Every drill that was asked for, with its scenario.
     pub fn drills(&self) -> impl Iterator<Item = (&PreparedScenario, &DrillPlan)> {
         self.scenarios.iter().flat_map(|scenario| {

@@ -3,6 +3,7 @@
 mod bound;
 mod build;
 mod coverage;
+mod edit;
 mod erratum;
 pub mod fragment;
 mod locate;
@@ -14,7 +15,7 @@ pub use slot::{FillError, Filled};
 use std::ops::Range;
 
 use crate::outcome::{HumanTime, Note, Phase, ProgramLabel, SourceRef, TextLabel};
-use crate::scenario::{ObjectName, SlotSource, StepRef, Writers};
+use crate::scenario::{ObjectName, SlotSource, StepRef, Terminal, Writers};
 
 /// Whether errata are left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +63,7 @@ pub struct PlannedStep {
     pub label: TextLabel,
     pub program: ProgramLabel,
     pub action: Action,
+    pub terminal: Terminal,
     pub human: Option<HumanTime>,
     /// Ids of the errata that made or changed it.
     pub errata: Vec<String>,

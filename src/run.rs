@@ -47,7 +47,9 @@ pub async fn run(
     let ready = match prepare(&BTreeMap::new()) {
         Ok(prepared) => {
             let (tools, obstacle) = machine(&prepared, arguments.install).await;
-            prepare(&tools.versions()).map(|prepared| (prepared, tools, obstacle))
+            let versions = tools.versions();
+            let again = if prepared.is_for(&versions) { Ok(prepared) } else { prepare(&versions) };
+            again.map(|prepared| (prepared, tools, obstacle))
         }
         Err(problems) => Err(problems),
     };

@@ -23,7 +23,9 @@ pub use data::{Database, DatabaseKind, FileTree, Login, Repository, SecondRole, 
 pub use discover::Scenarios;
 pub use document::RunbookSource;
 pub use promise::{BackupDuration, DrillAcceptance, EnvironmentName, Objective, Schedule};
-pub use step::{Binding, Change, Deed, Edit, Erratum, Find, SlotBinding, SlotSource, StepRef, Waived, Waiver};
+pub use step::{
+    Binding, Change, Deed, Edit, Erratum, Find, SlotBinding, SlotSource, StepRef, Terminal, Waived, Waiver,
+};
 pub use store::{S3, Store, StoreKind};
 pub use value::parse_size;
 pub use version::VersionRange;

@@ -550,3 +550,13 @@ fn a_runbook_may_be_a_file_of_a_revision() {
         assert!(problems[0].starts_with("scenario.yaml:"), "{problems:?}");
     }
 }
+
+#[test]
+fn a_block_that_a_page_loses_is_named_with_its_line_in_the_page() {
+    let page = "Save\n====\n\n.. code-block:: sh\n\n   save\n\nBring back\n==========\n\n1. Load:\n   .. code-block:: sh\n\n      load\n";
+    let shop = Shop::new();
+    shop.write("page.rst", page);
+    let shop = shop.with("scenario.yaml", "runbook: page.md", "runbook: page.rst");
+    let expected = "page.rst:12: this `code-block` is not read where it stands: give it a line of its own, and a blank line before it";
+    assert_eq!(shop.problems(), [expected]);
+}

@@ -60,14 +60,18 @@ fn a_block_whose_first_command_finds_a_name_for_the_second_is_two_steps() {
 fn the_restore_is_planned_command_by_command_with_its_lines() {
     use TextLabel::{Corrected, Equivalent, Human, Verbatim};
     let drill = manual(AsWritten::No, "1.32.4");
-    let sed = drill.restore[5].text.lines().last().unwrap();
+    let edit = &drill.restore[5];
+    assert_eq!(edit.text.lines().filter(|line| line.starts_with("sed -i ")).count(), 1, "{}", edit.text);
+    assert_eq!(edit.slots.len(), 4);
+    assert!(edit.human.as_ref().is_some_and(|human| human.source.starts_with("our estimate")));
+    let look = edit.text.lines().last().unwrap();
     let expected = [
         (33, Corrected, "kubectl scale deployment quetzal-app quetzal-worker --replicas=0"),
         (33, Verbatim, "kubectl get pods -l app.kubernetes.io/component=database"),
         (35, Corrected, "kubectl exec -it DB_POD_NAME -- bash"),
         (43, Corrected, "gsutil ls gs://BACKUP_BUCKET/db/"),
         (43, Corrected, "gunzip BACKUP_NAME.bak"),
-        (53, Equivalent, sed),
+        (53, Equivalent, look),
         (59, Human, "CREATE DATABASE dbuser;"),
         (67, Human, "Take quetzal out of service for as long as this goes on. Nobody has found out yet how."),
         (83, Verbatim, "psql -U$POSTGRES_USER $POSTGRES_USER"),
@@ -119,8 +123,19 @@ fn what_the_scenario_gets_wrong_is_said_with_its_line() {
         (
             "    provided: nothing",
             "    run: \"true\"\n    provided: nothing",
-            "only one of `run`, `compare` and `provided`",
+            "only one of `run`, `compare`, `edit` and `provided`",
         ),
+        ("    human: { time: 2m", "    terminal: second\n    human: { time: 2m", "nothing is typed for this step"),
+        ("    edit: BACKUP_NAME.bak", "    terminal: third\n    edit: BACKUP_NAME.bak", "unknown `third`"),
+        ("edit: BACKUP_NAME.bak", "edit: $(BACKUP_NAME)", "name a file by plain characters"),
+        ("    edit: BACKUP_NAME.bak\n", "", "unknown field"),
+        ("    script: >-", "    skript: >-", "unknown field `skript`"),
+        (
+            "    human: { time: 5m, source: \"our estimate: find three lines in a dump, comment them out, save\" }\n",
+            "",
+            "an edit takes a person time",
+        ),
+        ("    edit: BACKUP_NAME.bak", "    provided: x\n    edit: BACKUP_NAME.bak", "only one of"),
     ] {
         let problems = plan(old, new, AsWritten::No, "1.32.4").expect_err(new).to_string();
         let line = problems.lines().find(|line| line.contains(says)).unwrap_or_else(|| panic!("{new}: {problems}"));

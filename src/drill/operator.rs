@@ -16,7 +16,7 @@ use crate::error::chain;
 use crate::kubernetes::{ExecRequest, Terminal as Wanted};
 use crate::outcome::StepResult;
 use crate::plan::{Action, Filled, PlannedStep};
-use crate::scenario::StepRef;
+use crate::scenario::{StepRef, Terminal as Place};
 use crate::session::{
     Deadlines, HiddenFailure, OutputSink, Session, SessionConfig, StatementStatus, StepRun, StepStatus, StepText,
     Terminal, WORKSTATION_SHELL,
@@ -30,6 +30,8 @@ const SHOWN_LINES: usize = 40;
 /// One sitting at the terminal: a phase's steps share a shell, as a person's would.
 pub struct Operator {
     session: Session,
+    /// A second terminal, once something was typed in one.
+    second: Option<Session>,
     log: StepLog,
     /// What each step printed, for the slots of later ones.
     outputs: Vec<(PlannedStep, String)>,
@@ -39,6 +41,13 @@ pub struct Operator {
 impl Operator {
     /// Opens a shell on the workstation; remembers what the stage's earlier steps printed.
     pub async fn sit_down(stage: &mut Stage, record: &Record) -> Result<Self, Halt> {
+        let log = StepLog::new(record.events().clone());
+        let session = Self::open(stage, record, &log).await?;
+        Ok(Self { session, second: None, log, outputs: std::mem::take(&mut stage.outputs), fragments: 0 })
+    }
+
+    /// A shell on the workstation.
+    async fn open(stage: &Stage, record: &Record, log: &StepLog) -> Result<Session, Halt> {
         let request = ExecRequest {
             namespace: station::NAMESPACE,
             pod: station::WORKSTATION,
@@ -49,7 +58,6 @@ impl Operator {
         let exec = stage.kubernetes.exec(&request).await?;
         let (exit, (input, output)) = exec.split();
         let terminal = Terminal { input, output, exit: exit.boxed() };
-        let log = StepLog::new(record.events().clone());
         let redactor = record.redactor.clone();
         let config = SessionConfig {
             deadlines: Deadlines::default(),
@@ -58,8 +66,7 @@ impl Operator {
             sink: Box::new(log.clone()),
         };
         let session = Session::open(terminal, config).await;
-        let session = session.map_err(|error| Halt::unverified(chain(&error), "look at the workstation pod"))?;
-        Ok(Self { session, log, outputs: std::mem::take(&mut stage.outputs), fragments: 0 })
+        session.map_err(|error| Halt::unverified(chain(&error), "look at the workstation pod"))
     }
 
     /// The last step so far that is meant, and what it printed.
@@ -74,6 +81,10 @@ impl Operator {
     /// Types a step and reads what comes back.
     pub async fn perform(&mut self, stage: &Stage, record: &Record, step: &PlannedStep, filled: Filled) -> Ran {
         let mut ran = Ran::unseen(step, StepResult::Succeeded);
+        if let Err(halt) = self.reach(stage, record, step).await {
+            ran.result = halt.into();
+            return ran;
+        }
         let text = match self.lay_out(stage, &filled).await {
             Ok(text) => text,
             Err(halt) => {
@@ -94,7 +105,11 @@ impl Operator {
                 return ran;
             }
         }
-        let run = self.session.run(&StepText { text, source: step.source.clone() }).await;
+        let typed = StepText { text, source: step.source.clone() };
+        let run = match (step.terminal, &mut self.second) {
+            (Place::Second, Some(second)) => second.run(&typed).await,
+            (Place::Same, _) | (Place::Second, None) => self.session.run(&typed).await,
+        };
         self.log.end();
         match run {
             Ok(run) => self.judge(step, &filled, run, record, &mut ran),
@@ -104,6 +119,14 @@ impl Operator {
             }
         }
         ran
+    }
+
+    /// Opens the second terminal when a step is the first to be typed there.
+    async fn reach(&mut self, stage: &Stage, record: &Record, step: &PlannedStep) -> Result<(), Halt> {
+        if step.terminal == Place::Second && self.second.is_none() {
+            self.second = Some(Self::open(stage, record, &self.log).await?);
+        }
+        Ok(())
     }
 
     /// Puts a fragment's file where the command can name it.
@@ -141,6 +164,9 @@ impl Operator {
     /// Leaves the terminal; what is still running there is hung up on. The next sitting goes on from what was printed.
     pub async fn leave(self, stage: &mut Stage) {
         stage.outputs = self.outputs;
+        if let Some(second) = self.second {
+            second.close().await;
+        }
         self.session.close().await;
     }
 }

@@ -3,7 +3,8 @@
 //! When a difference shows, the table that it differs from is long gone. A sketch is an invertible Bloom lookup table
 //! (Goodrich and Mitzenmacher, 2011): every row is added into three cells; subtracting the sketch of one table from that
 //! of the other cancels what both have, and from cells that hold a single row the rest is peeled off. It takes constant
-//! memory and gives the differing rows exactly, as long as there are no more than some five hundred of them.
+//! memory and gives the differing rows exactly, as long as there are no more than some five hundred of them and no two share
+//! all three cells (of a hundred rows about one set in three thousand has such a pair); else it says so.
 
 use std::collections::BTreeMap;
 
@@ -186,8 +187,9 @@ mod tests {
     }
 
     proptest! {
+        /// Now and then two rows share all their cells: then none are named rather than wrong ones.
         #[test]
-        fn the_rows_that_differ_are_found(
+        fn no_rows_but_those_that_differ_are_found(
             common in prop::collection::vec(any::<(u64, u64)>(), 0..2000),
             lost in prop::collection::btree_set(any::<(u64, u64)>(), 0..120),
             copies in 1i64..5,
@@ -197,7 +199,8 @@ mod tests {
                 before.extend(&lost);
             }
             let expected: Vec<_> = lost.iter().map(|(key, row)| Surplus { key: *key, row: *row, copies }).collect();
-            prop_assert_eq!(sketch(&before).surplus(&sketch(&common)), Some(expected));
+            let found = sketch(&before).surplus(&sketch(&common));
+            prop_assert!(found.is_none_or(|found| found == expected));
         }
 
         #[test]
@@ -205,6 +208,19 @@ mod tests {
             let sketch = sketch(&rows);
             let stored = serde_json::to_string(&sketch).unwrap();
             prop_assert_eq!(serde_json::from_str::<Sketch>(&stored).unwrap(), sketch);
+        }
+    }
+
+    #[test]
+    fn the_rows_that_differ_are_found() {
+        let rows = |table: u64, count: u64| (0..count).map(move |n| (mix(table, n), mix(n, table + 1_000_000)));
+        for table in 0..200 {
+            let common: Vec<(u64, u64)> = rows(table, 300).collect();
+            let lost: Vec<(u64, u64)> = rows(table + 1000, 1 + table % 120).collect();
+            let before: Vec<(u64, u64)> = common.iter().chain(&lost).copied().collect();
+            let mut expected: Vec<_> = lost.iter().map(|&(key, row)| Surplus { key, row, copies: 1 }).collect();
+            expected.sort();
+            assert_eq!(sketch(&before).surplus(&sketch(&common)), Some(expected), "table {table}");
         }
     }
 

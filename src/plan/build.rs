@@ -10,11 +10,11 @@ use pieces::part_of;
 use super::bound::{self, OfLines};
 use super::erratum::{self, Correction};
 use super::locate::{self, StepPlace};
-use super::{Action, AppliedErratum, AsWritten, DrillPlan, Plan, PlannedStep, SlotText, coverage};
+use super::{Action, AppliedErratum, AsWritten, DrillPlan, Plan, PlannedStep, SlotText, coverage, edit};
 use crate::outcome::{Note, Phase, ProgramLabel, SourceRef, TextLabel};
 use crate::problem::Problems;
 use crate::runbook::{Procedure, Runbook, Step, StepKind};
-use crate::scenario::{Binding, Deed, Drill, ObjectName, Part, Scenario, SlotBinding, Waiver};
+use crate::scenario::{Binding, Deed, Drill, ObjectName, Part, Scenario, SlotBinding, Terminal, Waiver};
 use crate::session::{self, SessionKind};
 
 impl Plan {
@@ -108,6 +108,7 @@ impl<'s> Planner<'s> {
             label: TextLabel::Equivalent,
             program: program.unwrap_or(ProgramLabel::Real),
             action: Action::CronJob { object: object.clone() },
+            terminal: Terminal::Same,
             human: None,
             errata: Vec::new(),
             slots: Vec::new(),
@@ -146,7 +147,9 @@ impl<'s> Planner<'s> {
                             done.label = TextLabel::Corrected;
                         }
                         done.errata = corrected.changed_by;
-                        reader = if done.action == Action::Shell { session::after(reader, &done.text) } else { reader };
+                        if done.action == Action::Shell && done.terminal == Terminal::Same {
+                            reader = session::after(reader, &done.text);
+                        }
                         planned.push(done);
                     }
                     None => drop(self.unbound.insert(place)),
@@ -176,6 +179,7 @@ impl<'s> Planner<'s> {
             program: self.program(&text),
             text,
             action: Action::Shell,
+            terminal: Terminal::Same,
             human: None,
             errata: vec![id],
             slots,
@@ -199,6 +203,7 @@ impl<'s> Planner<'s> {
             Some(Deed::Compare(command)) => {
                 (command.clone(), Action::Compare { content: corrected }, TextLabel::Equivalent)
             }
+            Some(Deed::Edit { file, script }) => (edit::command(file, script), Action::Shell, TextLabel::Equivalent),
             Some(Deed::Human) => (corrected, Action::Human, TextLabel::Human),
             None if is_command || reader == SessionKind::Sql && is_sql(&step.kind) => {
                 (corrected, Action::Shell, TextLabel::Verbatim)
@@ -227,6 +232,7 @@ impl<'s> Planner<'s> {
             text,
             label,
             action,
+            terminal: binding.map_or(Terminal::Same, |binding| binding.terminal),
             human: binding.and_then(|binding| binding.human.clone()),
             errata: Vec::new(),
             slots,

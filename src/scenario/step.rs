@@ -22,6 +22,16 @@ pub struct Binding {
     pub deed: Deed,
     pub human: Option<HumanTime>,
     pub slots: Vec<SlotBinding>,
+    pub terminal: Terminal,
+}
+
+/// Where a person types a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Terminal {
+    /// Where everything is typed: in whatever session is open there.
+    Same,
+    /// In a shell on the workstation beside it, which no session of the page is open in.
+    Second,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +42,8 @@ pub enum Deed {
     Compare(String),
     /// Nothing that redrill could do; only its time counts.
     Human,
+    /// A script for what a person does to `file` in an editor; it has to change it.
+    Edit { file: String, script: String },
     /// Nothing is left to do: the environment has what the step would fetch from outside. Why it would be needed in earnest.
     Provided(String),
 }

@@ -6,12 +6,15 @@ use crate::playground::{Playground, RUNBOOK, SCENARIO};
 use crate::run::Run;
 
 /// The manual drill begins with a section of its own, in which `slot` is open.
-fn look(section: &str, slot: &str) -> (Playground, Run) {
+fn look(section: &str, slot: &str, binding: &str) -> (Playground, Run) {
     let playground = Playground::new();
     playground.append(RUNBOOK, &format!("\n## Look\n\n{section}\n"));
     let first = "backup: [{ procedure: Manual backup }]";
     playground.replace(SCENARIO, first, "backup: [{ procedure: Look }, { procedure: Manual backup }]");
     playground.append(SCENARIO, &format!("\nslots:\n{slot}\n"));
+    if !binding.is_empty() {
+        playground.replace(SCENARIO, "\nbindings:\n", &format!("\nbindings:\n{binding}"));
+    }
     let run = playground.run(&["--drill", "manual"]);
     (playground, run)
 }
@@ -28,13 +31,20 @@ fn a_block_finds_a_pod_enters_it_and_the_sql_behind_psql_is_typed_there() {
    # this finds CRONJOB
    kubectl -n taiga get cronjobs
    kubectl -n taiga get cronjob CRONJOB -o name
+   kubectl -n taiga get pod SELECTED -o name
    ```
 2. Enter:
    ```console
    kubectl -n taiga get pods -l app=postgresql
    kubectl -n taiga exec -it DB_POD -- bash
    ```
-3. Ask:
+3. Change a file:
+   ```console
+   apt-get install --yes vim
+   echo first > /tmp/notes
+   vim /tmp/notes
+   ```
+4. Ask:
    ```console
    psql -U$POSTGRES_USER $POSTGRES_DB
    ```
@@ -43,24 +53,36 @@ fn a_block_finds_a_pod_enters_it_and_the_sql_behind_psql_is_typed_there() {
    FROM pg_database;
    exit;
    ```
-4. Stop here: `exit 7`";
+5. Take it out of service, somehow.
+6. Stop here: `exit 7`";
     let (playground, run) = look(
         section,
         "  - { place: CRONJOB, from: { output: { procedure: Look, text: get cronjobs }, column: NAME } }
+  - { place: SELECTED, from: { selector: { kind: pods, namespace: taiga, labels: app=postgresql } } }
   - { place: DB_POD, from: { output: { procedure: Look, item: 2, text: get pods }, column: NAME } }",
+        "  - { step: { procedure: Look, text: apt-get }, provided: nothing reaches a mirror }
+  - step: { procedure: Look, text: vim /tmp/notes }
+    edit: /tmp/notes
+    script: echo seen >> /tmp/notes
+    human: { time: 1m, source: our estimate }
+  - { step: { procedure: Look, item: 5 }, run: kubectl -n taiga get deployments, terminal: second }
+",
     );
     let steps = steps(&run);
     let commands: Vec<&str> = steps.iter().map(|step| step.command.as_str()).collect();
-    assert_eq!(commands.len(), 7, "{commands:#?}");
-    assert_eq!(commands[1], "kubectl -n taiga get cronjob taiga-backup -o name");
+    assert_eq!(commands.len(), 10, "{commands:#?}");
+    let filled = "kubectl -n taiga get cronjob taiga-backup -o name\nkubectl -n taiga get pod postgresql-";
+    assert!(commands[1].starts_with(filled), "{}", commands[1]);
     assert!(commands[3].starts_with("kubectl -n taiga exec -it postgresql-"), "{}", commands[3]);
     assert_eq!(steps[3].source.line, playground.line_of("exec -it DB_POD"));
-    for step in &steps[..6] {
-        assert_eq!(step.result, StepResult::Succeeded, "{}", step.command);
-        assert_eq!(step.text, TextLabel::Verbatim);
+    for (number, step) in steps[..9].iter().enumerate() {
+        assert_eq!(step.result, StepResult::Succeeded, "{}: {:?}", step.command, step.output_tail);
+        assert_eq!(step.text, if number == 5 || number == 8 { TextLabel::Equivalent } else { TextLabel::Verbatim });
     }
-    assert!(run.log(steps[5]).contains("count"), "{}", run.log(steps[5]));
-    let StepResult::Failed { exit, .. } = &steps[6].result else { panic!("{:?}", steps[6].result) };
+    let provided: Vec<_> = run.drill("manual").provided.iter().map(|note| note.what.as_str()).collect();
+    assert!(provided.contains(&"apt-get install --yes vim"), "{provided:?}");
+    assert!(run.log(steps[7]).contains("count"), "{}", run.log(steps[7]));
+    let StepResult::Failed { exit, .. } = &steps[9].result else { panic!("{:?}", steps[9].result) };
     assert_eq!(*exit, Some(7));
 }
 
@@ -77,7 +99,7 @@ fn two_rows_that_the_procedure_made_are_its_failure() {
    kubectl -n taiga exec -it ONE_POD -- true
    ```";
     let slot = "  - { place: ONE_POD, from: { output: { procedure: Look, item: 2, text: get pods }, column: NAME } }";
-    let (playground, run) = look(section, slot);
+    let (playground, run) = look(section, slot, "");
     assert_eq!(run.drill("manual").verdict(), Verdict::Failed, "{}", run.stderr);
     let steps = steps(&run);
     let StepResult::Failed { reason, .. } = &steps[2].result else { panic!("{:?}", steps[2].result) };
@@ -95,7 +117,7 @@ fn what_the_system_had_from_the_start_is_no_failure_of_the_procedure() {
    ```";
     let slot =
         "  - { place: ONE_DEPLOYMENT, from: { output: { procedure: Look, text: get deployments }, column: NAME } }";
-    let (_playground, run) = look(section, slot);
+    let (_playground, run) = look(section, slot, "");
     assert_eq!(run.drill("manual").verdict(), Verdict::Unverified, "{}", run.stderr);
     let steps = steps(&run);
     let StepResult::Unverified { reason, .. } = &steps[1].result else { panic!("{:?}", steps[1].result) };

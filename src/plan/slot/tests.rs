@@ -1,6 +1,6 @@
 use super::*;
 use crate::outcome::{Phase, ProgramLabel, SourceRef, TextLabel};
-use crate::scenario::ValueFrom;
+use crate::scenario::{Terminal, ValueFrom};
 use proptest::prelude::*;
 
 fn binding(place: &str, after: Option<&str>) -> SlotBinding {
@@ -26,6 +26,7 @@ fn step(text: &str, content: &str, bindings: &[SlotBinding]) -> PlannedStep {
         label: TextLabel::Verbatim,
         program: ProgramLabel::Real,
         action: Action::Apply { content: content.to_owned() },
+        terminal: Terminal::Same,
         human: None,
         errata: Vec::new(),
         slots,
