@@ -62,8 +62,7 @@ async fn install_into(tools: &Path) -> Result<(), Error> {
         ("GOBIN", inside("bin")),
         ("GOPATH", inside("path")),
         ("GOCACHE", inside("cache")),
-        // Read-only modules could not be removed with the folder.
-        ("GOFLAGS", "-modcacherw -trimpath".to_owned()),
+        ("GOFLAGS", "-trimpath".to_owned()),
         ("CGO_ENABLED", "0".to_owned()),
         // Debian's Go gets itself no newer one unless told to.
         ("GOTOOLCHAIN", "auto".to_owned()),
@@ -78,9 +77,13 @@ async fn install_into(tools: &Path) -> Result<(), Error> {
             format!("{root}/bin/go")
         }
     };
-    let env = env.into_iter().map(|(name, value)| (name.to_owned(), Secret::new(value))).collect();
+    let env: BTreeMap<_, _> = env.into_iter().map(|(name, value)| (name.to_owned(), Secret::new(value))).collect();
     let module = format!("{MODULE}@v{VERSION}");
-    super::run_with(&[&go, "install", &module], env, &format!("go install {module}"), BUILDING).await?;
+    let built =
+        super::run_with(&[&go, "install", &module], env.clone(), &format!("go install {module}"), BUILDING).await;
+    // Modules are read-only: only root could remove them with the folder.
+    super::run_with(&[&go, "clean", "-modcache"], env, "go clean -modcache", BUILDING).await?;
+    built?;
     std::fs::rename(work.path().join("bin/fake-gcs-server"), program(tools)).map_err(io)
 }
 
