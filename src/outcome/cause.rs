@@ -340,10 +340,13 @@ fn with_remedy(text: String, remedy: &str) -> String {
     if remedy.is_empty() { text } else { format!("{text} ({remedy})") }
 }
 
-/// The first line of a command, cut to what fits beside a line reference.
+/// The first line of a command that says something, comments left out, cut to what fits beside a line reference.
 pub fn first_line(command: &str) -> String {
     const FITS: usize = 72;
-    let trimmed = command.trim();
+    let mut trimmed = command.trim();
+    while let Some((_, rest)) = trimmed.split_once('\n').filter(|(line, _)| line.starts_with('#')) {
+        trimmed = rest.trim_start();
+    }
     let line = trimmed.lines().next().unwrap_or_default().trim_end();
     if line.chars().count() > FITS {
         format!("{}…", line.chars().take(FITS - 1).collect::<String>())

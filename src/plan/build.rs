@@ -97,7 +97,8 @@ impl<'s> Planner<'s> {
 
     fn cron_job(&self, object: &ObjectName, source: &SourceRef, phase: Phase) -> PlannedStep {
         // Which programs its pods run is in the manifests; until they run, the weakest label that the scenario names.
-        let program = self.scenario.programs.values().copied().max_by_key(|label| weakness(*label));
+        let images = self.scenario.images.values().map(|image| image.program);
+        let program = self.scenario.programs.values().copied().chain(images).max_by_key(|label| weakness(*label));
         PlannedStep {
             phase,
             source: source.clone(),

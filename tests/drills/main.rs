@@ -6,5 +6,6 @@ mod broken;
 mod good;
 mod missing_input;
 mod playground;
+mod quetzal;
 mod run;
 mod slots;

@@ -1,4 +1,4 @@
-//! A copy of the Taiga scenario and its images that a test may break.
+//! A copy of the scenarios and their images that a test may break.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -19,10 +19,17 @@ pub const BACKUP_MANIFEST: &str = "scenarios/taiga/system/30-backup.yaml";
 /// The copy, in the layout of the checkout; gone when dropped.
 pub struct Playground {
     folder: TempDir,
+    /// The one that is run.
+    system: &'static str,
 }
 
 impl Playground {
+    /// For Taiga.
     pub fn new() -> Self {
+        Self::of("taiga")
+    }
+
+    pub fn of(system: &'static str) -> Self {
         // Below /var/tmp, since the drill's shifted ids have to walk to the images.
         let folder = tempfile::Builder::new().prefix("redrill-drills-").tempdir_in("/var/tmp").unwrap();
         fs::set_permissions(folder.path(), Permissions::from_mode(0o711)).unwrap();
@@ -30,7 +37,11 @@ impl Playground {
         for part in ["scenarios", "images"] {
             copy(&checkout.join(part), &folder.path().join(part));
         }
-        Self { folder }
+        Self { folder, system }
+    }
+
+    pub fn system(&self) -> &'static str {
+        self.system
     }
 
     pub fn path(&self) -> &Path {
@@ -79,22 +90,21 @@ impl Playground {
     #[track_caller]
     pub fn without_erratum(&self, id: &str) {
         let first = format!("  - id: {id}\n");
-        let last = self.read(SCENARIO).matches("  - id: ").count()
-            == self
-                .read(SCENARIO)
-                .find(&first)
-                .map_or(0, |at| self.read(SCENARIO)[..at + first.len()].matches("  - id: ").count());
-        self.cut(SCENARIO, &first, if last { "\nprograms:" } else { "  - id: " });
+        let scenario = format!("scenarios/{}/scenario.yaml", self.system);
+        let text = self.read(&scenario);
+        let up_to_it = text.find(&first).map_or(0, |at| text[..at + first.len()].matches("  - id: ").count());
+        let last = text.matches("  - id: ").count() == up_to_it;
+        self.cut(&scenario, &first, if last { "\nprograms:" } else { "  - id: " });
     }
 
-    /// `redrill run taiga` with more arguments, to its end, with everything that holds for any run asserted.
+    /// `redrill run` of the system with more arguments, to its end, with everything that holds for any run asserted.
     pub fn run(&self, arguments: &[&str]) -> Run {
         let _seat = Seat::take();
         let state = self.path().join("state");
         fs::create_dir_all(&state).unwrap();
         fs::set_permissions(&state, Permissions::from_mode(0o711)).unwrap();
         let reports = self.path().join("reports");
-        let output = self.redrill(&state, &reports).args(["run", "taiga"]).args(arguments).output().unwrap();
+        let output = self.redrill(&state, &reports).args(["run", self.system]).args(arguments).output().unwrap();
         Run::read(self, output, &state, &reports)
     }
 

@@ -1,6 +1,5 @@
 //! The store for Google Cloud Storage under the real gsutil, as a runbook and a CronJob would use it.
 
-mod drill;
 mod place;
 mod quetzal;
 

@@ -1,0 +1,116 @@
+//! Quetzal's page, from its bucket back into a new server: what it gets wrong, and restores that go wrong.
+
+use redrill::outcome::{DrillOutcome, StepOutcome, StepResult, TextLabel, Verdict};
+
+use crate::playground::Playground;
+use crate::run::Run;
+
+const RUNBOOK: &str = "scenarios/quetzal/runbook.rst";
+const SCENARIO: &str = "scenarios/quetzal/scenario.yaml";
+
+#[test]
+fn both_drills_are_corrected_and_nothing_worse() {
+    let run = Playground::of("quetzal").run(&[]);
+    assert_eq!(run.exit, 3, "{}", run.stderr);
+    for (variant, backup) in [("manual", vec![18, 20]), ("scheduled", vec![65])] {
+        let drill = run.drill(variant);
+        assert_eq!(drill.verdict(), Verdict::Corrected, "{:#?}", drill.causes());
+        let lines: Vec<usize> = drill.steps.iter().map(|step| step.source.line).collect();
+        assert_eq!(lines, [backup, vec![33, 35, 43, 43, 53, 59, 67, 83, 88, 95, 106, 106, 106]].concat());
+        assert!(drill.steps.iter().all(|step| step.result == StepResult::Succeeded));
+        let human: u64 =
+            drill.steps.iter().filter_map(|step| step.human.as_ref()).map(|human| human.duration.as_secs()).sum();
+        assert_eq!(human, 8 * 60, "declared, and added to the RTO");
+        assert_eq!(drill.provided.len(), 2, "the editor and the bucket: {:#?}", drill.provided);
+    }
+    let created = &run.drill("manual").steps[1];
+    assert!(created.command.contains("--from=cronjob/quetzal-database-backup quetzal-database-backup-manual-001"));
+    let sql = run.drill("manual").steps.iter().find(|step| step.source.line == 95).expect("the drop");
+    assert_eq!(sql.text, TextLabel::Verbatim);
+    assert!(run.log(sql).contains("DROP ROLE"), "typed where psql reads: {}", run.log(sql));
+}
+
+/// The drill broke at that line of the page, and was answered as the erratum says.
+#[track_caller]
+fn assert_broke_at(run: &Run, line: usize, answer: &str) {
+    let drill = run.drill("scheduled");
+    assert_eq!((run.exit, drill.verdict()), (1, Verdict::Failed), "{:#?}", drill.causes());
+    let step = failed(drill);
+    assert_eq!(step.source.line, line, "{}", step.command);
+    let said = format!("{}\n{:?}", step.log.as_ref().map(|_| run.log(step)).unwrap_or_default(), step.result);
+    assert!(said.contains(answer), "the erratum says the answer was\n{answer}\nand it was\n{said}");
+}
+
+fn failed(drill: &DrillOutcome) -> &StepOutcome {
+    let mut failed = drill.steps.iter().filter(|step| matches!(step.result, StepResult::Failed { .. }));
+    failed.next().unwrap_or_else(|| panic!("no step failed: {:#?}", drill.causes()))
+}
+
+#[test]
+fn as_written_the_page_does_not_come_into_the_pod() {
+    let run = Playground::of("quetzal").run(&["--as-written", "--drill", "scheduled"]);
+    assert_broke_at(
+        &run,
+        35,
+        "error: exec [POD] [COMMAND] is not supported anymore. Use exec [POD] -- [COMMAND] instead",
+    );
+}
+
+#[test]
+fn no_correction_is_idle() {
+    let without = |id: &str| {
+        let playground = Playground::of("quetzal");
+        playground.without_erratum(id);
+        playground.run(&["--drill", "scheduled"])
+    };
+    assert_broke_at(&without("quetzal-exec-dashes"), 35, "Use exec [POD] -- [COMMAND] instead");
+    // Nothing on the page says which backup, so without the listing there is nothing to fill its name from.
+    let unnamed = without("quetzal-which-backup");
+    let problems = unnamed.outcome().usage.join("\n");
+    assert_eq!(unnamed.exit, 64, "{problems}");
+    assert!(problems.contains("scenario.yaml:") && problems.contains("gsutil ls"), "{problems}");
+    assert_broke_at(
+        &without("quetzal-cp-destination"),
+        43,
+        "CommandException: Wrong number of arguments for \"cp\" command.",
+    );
+    without("quetzal-out-of-service").assert_verdict(
+        Verdict::Failed,
+        &["check `every workload serves again` differs: Deployment quetzal/quetzal-app has 0 of 1 ready"],
+    );
+}
+
+/// The page ends the sessions of a database that is not there: with nobody taken out of service, the right one keeps its
+/// sessions.
+#[test]
+fn with_applications_in_service_the_slip_in_the_databases_name_keeps_it_from_being_dropped() {
+    let playground = Playground::of("quetzal");
+    playground.replace(
+        SCENARIO,
+        "    run: kubectl scale deployment quetzal-app quetzal-worker --replicas=0\n    terminal: second\n",
+        "",
+    );
+    let run = playground.run(&["--drill", "scheduled"]);
+    assert_broke_at(&run, 95, "ERROR:  database \"quetzal\" is being accessed by other users");
+    assert!(playground.read(RUNBOOK).contains("'quetzak'"));
+}
+
+/// An edit by hand goes wrong by one line.
+#[test]
+fn a_line_too_many_that_is_taken_out_of_the_dump_is_named_in_both_databases() {
+    let playground = Playground::of("quetzal");
+    playground.replace(
+        SCENARIO,
+        "sed -i -e \"s/^CREATE ROLE",
+        "sed -i -e \"/^GRANT SELECT ON TABLE public.plans TO db_ro_user;/d\" -e \"s/^CREATE ROLE",
+    );
+    let run = playground.run(&["--drill", "scheduled"]);
+    let lost = "differs: grant on table public.plans to db_ro_user: missing";
+    run.assert_verdict(
+        Verdict::Failed,
+        &[
+            &format!("check `content of database quetzal` {lost}"),
+            &format!("check `content of database unittests` {lost}"),
+        ],
+    );
+}
