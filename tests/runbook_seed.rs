@@ -53,6 +53,26 @@ fn the_quetzal_runbook_holds_the_documents_commands_one_by_one() {
     assert_same_deeds(&quetzal(), "quetzal-backups.rst");
 }
 
+#[test]
+fn the_hasura_runbook_holds_the_documents_commands_one_by_one() {
+    assert_same_deeds(&ours("hasura/runbook.md"), "hasura-continuous-backups.md");
+}
+
+#[test]
+fn the_hasura_runbook_has_what_a_person_does_by_hand_as_steps_too() {
+    let runbook = ours("hasura/runbook.md");
+    let found: Vec<_> = runbook.procedures.iter().map(|p| (p.name.as_str(), p.steps.len())).collect();
+    let expected = [
+        ("Configure backup on a Hasura project", 5),
+        ("More options", 1),
+        ("Setup for the recovery", 4),
+        ("Configure the recovery to start", 1),
+        ("Checking status", 1),
+        ("Post recovery steps", 7),
+    ];
+    assert_eq!(found, expected);
+}
+
 fn assert_same_deeds(ours: &Runbook, document: &str) {
     let Some(path) = seed(document) else {
         eprintln!("not compared: no ../shared/seeds/{document} beside the checkout");
