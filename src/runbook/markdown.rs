@@ -11,12 +11,24 @@ use super::{Procedure, StepKind};
 
 /// Every section of `text` that holds a step, in the document's order. Never fails: any text is Markdown.
 pub fn procedures(path: &Path, text: &str) -> Vec<Procedure> {
+    let text = &with_lone_returns_as_newlines(text);
     let mut reader = Reader::new(path, text);
     let options = Options::ENABLE_YAML_STYLE_METADATA_BLOCKS;
     for (event, range) in Parser::new_ext(text, options).into_offset_iter() {
         reader.event(event, range);
     }
     reader.outline.finish()
+}
+
+/// The text with each carriage return that no line feed follows as a line feed, which CommonMark (0.31, 2.1) holds
+/// it to be: the parser ends a line there too, but drops the character from the code it gives. No offset moves.
+fn with_lone_returns_as_newlines(text: &str) -> String {
+    let mut rest = text.chars().peekable();
+    std::iter::from_fn(|| match rest.next()? {
+        '\r' if rest.peek() != Some(&'\n') => Some('\n'),
+        other => Some(other),
+    })
+    .collect()
 }
 
 enum List {

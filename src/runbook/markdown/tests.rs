@@ -65,6 +65,13 @@ fn code_in_bullets_and_front_matter_is_no_step() {
     );
 }
 
+#[test]
+fn a_carriage_return_alone_ends_a_line_of_code_too() {
+    let found = read("# Up\r\r```\rkubectl get a\rkubectl get b\r```\r");
+    let seen: Vec<_> = found[0].steps.iter().map(|step| (step.source.line, step.kind.text())).collect();
+    assert_eq!(seen, [(4, "kubectl get a\nkubectl get b")]);
+}
+
 /// Every line of the step stands in the document at the step's span, in order, whatever indentation was around it.
 fn assert_quotes(text: &str, step: &Step) {
     let (StepKind::Command { text: quoted, span } | StepKind::Fragment { text: quoted, span, .. }) = &step.kind else {
@@ -75,7 +82,7 @@ fn assert_quotes(text: &str, step: &Step) {
         let at = rest.find(word).unwrap_or_else(|| panic!("{word:?} of {quoted:?} is not at {span:?} of {text:?}"));
         rest = &rest[at + word.len()..];
     }
-    let line = text[..span.start].matches('\n').count() + 1;
+    let line = with_lone_returns_as_newlines(text)[..span.start].matches('\n').count() + 1;
     assert_eq!(step.source.line, line);
 }
 
