@@ -53,6 +53,9 @@ pub async fn run(pod: &PodWorker, container: &Container, policy: RestartPolicy) 
     }
 }
 
+/// A kubelet looks once a second whether containers have ended. Whoever watches the pod sees each end of one.
+const NOTICED: Duration = Duration::from_secs(1);
+
 /// Waits out the back-off and counts the restart. `false` when the pod is stopped meanwhile.
 async fn wait_for_restart(pod: &PodWorker, container: &Container, ended: &Terminated, wait: Duration) -> bool {
     if !wait.is_zero() {
@@ -64,7 +67,7 @@ async fn wait_for_restart(pod: &PodWorker, container: &Container, ended: &Termin
         });
     }
     tokio::select! {
-        () = sleep(wait) => {}
+        () = sleep(wait.max(NOTICED)) => {}
         () = pod.stopping() => return false,
     }
     pod.update(&container.name, |state| {

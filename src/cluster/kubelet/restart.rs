@@ -10,7 +10,7 @@ const LONGEST: Duration = Duration::from_secs(300);
 /// A container that ran this long starts afresh.
 const FORGET: Duration = Duration::from_secs(600);
 
-/// CrashLoopBackOff: the first restart is at once, the next waits 10 s, each further one twice as long, at most 5 minutes;
+/// CrashLoopBackOff: the first restart does not wait, the next waits 10 s, each further one twice as long, at most 5 minutes;
 /// ten good minutes are a fresh start.
 #[derive(Debug, Default)]
 pub struct Backoff {
