@@ -115,6 +115,7 @@ impl PreparedScenario {
             variant: plan.name.clone(),
             environment: format!("{environment:?}").to_lowercase(),
             as_written: as_written == AsWritten::Yes,
+            aim: plan.aim(),
             phases: Vec::new(),
             steps: Vec::new(),
             checks: Vec::new(),

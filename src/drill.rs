@@ -19,6 +19,7 @@ use crate::probe::Request;
 use crate::scenario::{Checkpoint, EnvironmentName, Scenario, SeedSize, Writers};
 use crate::system::Systems;
 
+mod archive;
 mod credential;
 mod cron_job;
 pub mod event;
@@ -34,7 +35,9 @@ mod provision;
 mod provisioned;
 mod ran;
 pub mod record;
+mod restart;
 mod seed;
+mod serving;
 pub mod site;
 pub mod stage;
 pub mod station;
@@ -91,7 +94,7 @@ pub async fn run(
         reached = course.run(interrupt).await;
         measured = course.evidence.measured;
     }
-    for phase in PHASES.into_iter().filter(|&phase| phase > reached) {
+    for phase in phases(&record).filter(|&phase| phase > reached) {
         record.phase_not_reached(phase);
     }
     let objectives = crate::objective::outcomes(assignment.scenario, assignment.environment, &measured);
@@ -105,7 +108,7 @@ pub fn not_run(mut record: Record, halt: Halt) -> DrillOutcome {
     record.started(0);
     let started = record.phase_started(Phase::Provision);
     record.phase_finished(Phase::Provision, started, &Err(halt));
-    for phase in PHASES {
+    for phase in phases(&record) {
         record.phase_not_reached(phase);
     }
     // Nothing was made, so there is nothing to take down.
@@ -115,7 +118,9 @@ pub fn not_run(mut record: Record, halt: Halt) -> DrillOutcome {
 }
 
 /// Between provisioning and teardown.
-const PHASES: [Phase; 6] = [Phase::Seed, Phase::Backup, Phase::Loss, Phase::Restore, Phase::Reconcile, Phase::Verify];
+fn phases(record: &Record) -> impl Iterator<Item = Phase> + use<> {
+    record.outcome.aim.phases().filter(|phase| !matches!(phase, Phase::Provision | Phase::Teardown))
+}
 
 /// A drill on its way from the first seed to the last check.
 struct Course<'a> {
@@ -130,7 +135,7 @@ struct Course<'a> {
 impl Course<'_> {
     /// Runs phase after phase until one halts; returns the last one that was begun.
     async fn run(&mut self, interrupt: &CancellationToken) -> Phase {
-        for phase in PHASES {
+        for phase in phases(self.record) {
             let started = self.record.phase_started(phase);
             let result = interruptible(interrupt, self.phase(phase)).await;
             self.record.phase_finished(phase, started, &result);
@@ -168,50 +173,62 @@ impl Course<'_> {
         let Self { assignment, stage, record, evidence, .. } = self;
         if let Some(ledger) = &mut stage.ledger {
             seed::more_rows(ledger).await?;
-            evidence.committed_before_backup = ledger.latest().k;
+            evidence.must_survive = ledger.latest().k;
         }
         if assignment.plan.writers == Writers::Quiet {
             seed::stop_ledger(stage, evidence).await?;
-            evidence.committed_before_backup = evidence.acknowledged.last().map_or(0, |row| row.k);
+            evidence.must_survive = evidence.acknowledged.last().map_or(0, |row| row.k);
         }
         let started = Instant::now();
         procedure::run(stage, record, &assignment.plan.backup).await?;
         evidence.measured.backup = Some(started.elapsed());
+        if assignment.plan.archive.is_some() {
+            // Rows that only the log will hold.
+            resume_ledger(assignment, stage).await?;
+            archive::choose_moment(assignment, stage, evidence).await?;
+        }
         if let Some(target) = seed::ledger_target(assignment, &stage.values).await? {
             let nonce = value::word(assignment.rng, &format!("nonce after {}", assignment.nonce));
             let request = Request::WriteNonce { target, label: "after".to_owned(), value: nonce.clone() };
             stage::ask(&mut stage.prober, request).await?;
             evidence.nonce_after = Some(nonce);
         }
-        match &mut stage.ledger {
-            Some(ledger) => seed::more_rows(ledger).await?,
-            None => stage.ledger = seed::start_ledger(assignment, stage).await?,
-        }
-        self.check_credentials(Checkpoint::BackedUp).await;
+        resume_ledger(assignment, stage).await?;
+        self.check(Checkpoint::BackedUp, Phase::Backup).await;
         Ok(())
     }
 
     async fn loss(&mut self) -> Result<(), Halt> {
         let Self { assignment, environment, stage, record, evidence, .. } = self;
-        seed::stop_ledger(stage, evidence).await?;
-        stage.values.keep(&assignment.scenario.loss).await?;
-        crate::loss::strike(&stage.clusters, &assignment.scenario.loss, assignment.systems).await?;
-        for cluster in &assignment.scenario.loss.clusters {
+        archive::before_the_loss(assignment, stage, evidence).await?;
+        let loss = assignment.scenario.loss_in(&assignment.plan.name);
+        stage.values.keep(loss).await?;
+        crate::loss::strike(&stage.clusters, loss, assignment.systems).await?;
+        for cluster in &loss.clusters {
             environment.lose(cluster).await?;
             stage.sites.retain(|site| site.cluster.as_ref() != Some(cluster));
         }
         loss_proof::run(assignment, stage, record, evidence).await?;
-        self.check_credentials(Checkpoint::Lost).await;
+        self.check(Checkpoint::Lost, Phase::Loss).await;
         self.stage.lost_at = Some(Instant::now());
         Ok(())
     }
 
-    /// The clock runs from proven loss to the first write that an application's login may make after the last step.
     async fn restore(&mut self) -> Result<(), Halt> {
+        procedure::run(&mut self.stage, self.record, &self.assignment.plan.restore).await?;
+        if self.assignment.plan.in_service == Checkpoint::Restored {
+            self.first_write(Phase::Restore).await?;
+        }
+        self.check(Checkpoint::Restored, Phase::Restore).await;
+        Ok(())
+    }
+
+    /// The clock runs from proven loss to the first write that an application's login may make after the last step.
+    async fn first_write(&mut self, phase: Phase) -> Result<(), Halt> {
         const FIRST_WRITE: Duration = Duration::from_secs(120);
         let Self { assignment, stage, record, evidence, .. } = self;
-        procedure::run(stage, record, &assignment.plan.restore).await?;
-        evidence.measured.human = procedure::human_time(record, Phase::Restore);
+        let human = [Phase::Restore, Phase::Reconcile].map(|phase| procedure::human_time(record, phase));
+        evidence.measured.human = human.iter().sum();
         if let Some(target) = seed::restored_ledger(assignment, &stage.values).await? {
             let started = Instant::now();
             let deadline_millis = FIRST_WRITE.as_millis().try_into().unwrap_or(u64::MAX);
@@ -228,9 +245,8 @@ impl Course<'_> {
                 },
             };
             let detail = "as the application's user";
-            record.check("first write after the restore", CheckKind::Other, Phase::Restore, detail, started, result);
+            record.check("first write after the restore", CheckKind::Other, phase, detail, started, result);
         }
-        self.check_credentials(Checkpoint::Restored).await;
         Ok(())
     }
 
@@ -238,17 +254,31 @@ impl Course<'_> {
         let steps = &self.assignment.plan.reconcile;
         if !steps.is_empty() {
             procedure::run(&mut self.stage, self.record, steps).await?;
-            self.check_credentials(Checkpoint::Reconciled).await;
+            if self.assignment.plan.in_service == Checkpoint::Reconciled {
+                self.first_write(Phase::Reconcile).await?;
+            }
+            self.check(Checkpoint::Reconciled, Phase::Reconcile).await;
         }
         Ok(())
     }
 
-    async fn check_credentials(&mut self, checkpoint: Checkpoint) {
+    /// What has to be so at this moment.
+    async fn check(&mut self, checkpoint: Checkpoint, phase: Phase) {
         let Stage { values, prober, .. } = &mut self.stage;
         for outcome in self.credentials.check(checkpoint, values, prober).await {
             self.record.credential(outcome);
         }
+        self.check_serving(checkpoint, phase).await;
     }
+}
+
+/// Has the ledger grow, by a new writer where none is at work.
+async fn resume_ledger(assignment: &Assignment<'_>, stage: &mut Stage) -> Result<(), Halt> {
+    match &mut stage.ledger {
+        Some(ledger) => seed::more_rows(ledger).await?,
+        None => stage.ledger = seed::start_ledger(assignment, stage).await?,
+    }
+    Ok(())
 }
 
 /// Why a drill that a person broke off proves nothing.

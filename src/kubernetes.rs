@@ -50,6 +50,7 @@ pub const POD: TypeName<'static> = ("v1", "Pod");
 pub const SECRET: TypeName<'static> = ("v1", "Secret");
 pub const CONFIG_MAP: TypeName<'static> = ("v1", "ConfigMap");
 pub const CLAIM: TypeName<'static> = ("v1", "PersistentVolumeClaim");
+pub const SERVICE: TypeName<'static> = ("v1", "Service");
 pub const NAMESPACE: TypeName<'static> = ("v1", "Namespace");
 pub const JOB: TypeName<'static> = ("batch/v1", "Job");
 pub const DEPLOYMENT: TypeName<'static> = ("apps/v1", "Deployment");

@@ -16,8 +16,23 @@ pub struct Measured {
     pub lost_rows: Option<u64>,
     /// How long the backup procedure took.
     pub backup: Option<Duration>,
-    /// Declared human time of the restore, apart from the measured.
+    /// Declared human time until the system was in service again, apart from the measured.
     pub human: Duration,
+    /// Of a system that ships its log, how that stood at the loss.
+    pub shipped: Option<Shipped>,
+}
+
+/// How far a log was shipped when the loss struck.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Shipped {
+    /// Segments that were complete and not shipped.
+    pub waiting: u64,
+    /// Whether everything that had been committed was in segments that are shipped.
+    pub drained: bool,
+    /// After this long a segment is shipped that is not full; zero: never.
+    pub timeout: Duration,
+    /// From a segment's completion until it was shipped.
+    pub shipping: Duration,
 }
 
 /// Every objective of the scenario, and the figures that no promise was made for.
@@ -57,11 +72,33 @@ fn figure(scenario: &Scenario, measured: &Measured, kind: ObjectiveKind) -> (Opt
         ObjectiveKind::RpoMeasured => {
             let rows =
                 measured.lost_rows.map_or("not measured".to_owned(), |rows| format!("{rows} committed rows lost"));
-            (measured.lost, rows)
+            let shipped = measured.shipped.as_ref().map(|shipped| match (shipped.drained, shipped.waiting) {
+                (true, _) => "; the whole log was shipped at the loss".to_owned(),
+                (false, 0) => "; the segment that was being written was not shipped at the loss".to_owned(),
+                (false, waiting) => {
+                    format!("; {waiting} segments and the one being written were not shipped at the loss")
+                }
+            });
+            (measured.lost, rows + &shipped.unwrap_or_default())
         }
-        ObjectiveKind::RpoWorstCase => worst_case(scenario, measured, 1),
+        ObjectiveKind::RpoWorstCase => match &measured.shipped {
+            Some(shipped) => worst_case_of_a_log(shipped),
+            None => worst_case(scenario, measured, 1),
+        },
+        ObjectiveKind::RpoOneMissedRun if measured.shipped.is_some() => {
+            (None, "a log is shipped all the time, not in runs".to_owned())
+        }
         ObjectiveKind::RpoOneMissedRun => worst_case(scenario, measured, 2),
     }
+}
+
+/// A loss just before a segment has arrived loses what was committed since the one before was completed.
+fn worst_case_of_a_log(shipped: &Shipped) -> (Option<Duration>, String) {
+    if shipped.timeout.is_zero() {
+        return (None, "archive_timeout is 0: without bound, a segment is shipped only when it is full".to_owned());
+    }
+    let detail = format!("archive_timeout of {} + measured shipping of a segment", human_duration(shipped.timeout));
+    (Some(shipped.timeout + shipped.shipping), detail)
 }
 
 /// A loss just before a backup ends loses the interval and the backup's own duration.

@@ -283,6 +283,28 @@ pub struct Acceptance {
     pub until: jiff::civil::Date,
 }
 
+/// What a drill sets out to show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Aim {
+    /// What was lost comes back.
+    #[default]
+    Recovery,
+    /// Procedures do what they say to a living system, and nothing else.
+    Maintenance,
+}
+
+impl Aim {
+    /// The phases that such a drill goes through.
+    pub fn phases(self) -> impl Iterator<Item = Phase> {
+        let is_gone_through = move |phase: &Phase| match phase {
+            Phase::Loss | Phase::Restore | Phase::Reconcile => self == Self::Recovery,
+            Phase::Provision | Phase::Seed | Phase::Backup | Phase::Verify | Phase::Teardown => true,
+        };
+        Phase::ALL.into_iter().filter(is_gone_through)
+    }
+}
+
 /// One drill: a scenario's variant on one environment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DrillOutcome {
@@ -290,6 +312,8 @@ pub struct DrillOutcome {
     pub variant: String,
     pub environment: String,
     pub as_written: bool,
+    #[serde(default)]
+    pub aim: Aim,
     pub phases: Vec<PhaseOutcome>,
     pub steps: Vec<StepOutcome>,
     pub checks: Vec<CheckOutcome>,

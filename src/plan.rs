@@ -14,8 +14,8 @@ pub use slot::{FillError, Filled};
 
 use std::ops::Range;
 
-use crate::outcome::{HumanTime, Note, Phase, ProgramLabel, SourceRef, TextLabel};
-use crate::scenario::{ObjectName, SlotSource, StepRef, Terminal, Writers};
+use crate::outcome::{Aim, HumanTime, Note, Phase, ProgramLabel, SourceRef, TextLabel};
+use crate::scenario::{Archive, Checkpoint, ObjectName, RecoveryPoint, SlotSource, StepRef, Terminal, Writers};
 
 /// Whether errata are left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +39,9 @@ pub struct Plan {
 pub struct DrillPlan {
     pub name: String,
     pub writers: Writers,
+    pub archive: Option<Archive>,
+    pub recovers_to: RecoveryPoint,
+    pub in_service: Checkpoint,
     pub backup: Vec<PlannedStep>,
     pub restore: Vec<PlannedStep>,
     pub reconcile: Vec<PlannedStep>,
@@ -46,6 +49,13 @@ pub struct DrillPlan {
     pub errata: Vec<AppliedErratum>,
     /// Commands that are not run because the environment has what they would fetch: a real disaster needs them.
     pub provided: Vec<Note>,
+}
+
+impl DrillPlan {
+    /// What it sets out to show.
+    pub fn aim(&self) -> Aim {
+        if self.restore.is_empty() { Aim::Maintenance } else { Aim::Recovery }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]

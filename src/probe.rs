@@ -12,6 +12,7 @@ use crate::fingerprint::server::Known;
 use crate::outcome::{Expectation, Observation};
 use crate::redact::Secret;
 
+mod archive;
 pub mod client;
 mod error;
 pub mod files;
@@ -119,6 +120,15 @@ pub enum Request {
     FingerprintFiles {
         root: String,
     },
+    /// Completes the segment of the log that is being written, and waits until it is shipped. As a superuser.
+    DrainArchive {
+        target: PostgresTarget,
+        deadline_millis: u64,
+    },
+    /// How the archiver stands, and what time it is there. As a superuser.
+    ReadArchiver {
+        target: PostgresTarget,
+    },
     /// Tries to reach each address (IP:port) from here; none may answer.
     Isolation {
         addresses: Vec<String>,
@@ -155,6 +165,21 @@ pub enum Reply {
     },
     Fingerprint {
         fingerprint: crate::fingerprint::Fingerprint,
+    },
+    Drained {
+        segment: String,
+        /// From the segment's completion until it was shipped.
+        micros: u64,
+    },
+    Archiver {
+        /// `archive_mode`.
+        mode: String,
+        /// `archive_timeout`; 0 where a segment is shipped only when it is full.
+        timeout_seconds: u64,
+        /// Complete segments that are not shipped yet.
+        waiting: u64,
+        /// RFC 3339, with microseconds.
+        clock: String,
     },
     Reached {
         addresses: Vec<String>,

@@ -9,6 +9,7 @@ mod cluster;
 mod data;
 mod discover;
 mod document;
+mod drill;
 mod file;
 mod procedure;
 mod promise;
@@ -22,6 +23,7 @@ pub mod yaml;
 pub use data::{Database, DatabaseKind, FileTree, Login, Repository, SecondRole, Seed, SeedSize};
 pub use discover::Scenarios;
 pub use document::RunbookSource;
+pub use drill::{Archive, Archiving, Checkpoint, Drill, Part, Readiness, RecoveryPoint, Serving, Writers};
 pub use promise::{BackupDuration, DrillAcceptance, EnvironmentName, Objective, Schedule};
 pub use step::{
     Binding, Change, Deed, Edit, Erratum, Find, SlotBinding, SlotSource, StepRef, Terminal, Waived, Waiver,
@@ -51,10 +53,12 @@ pub struct Scenario {
     pub seed: Seed,
     /// The database that keeps the ledger and the nonces.
     pub ledger: Option<String>,
+    pub archiving: Vec<Archiving>,
     pub loss: Loss,
     /// In the file's order.
     pub drills: Vec<Drill>,
     pub credentials: Vec<Credential>,
+    pub serving: Vec<Serving>,
     pub bindings: Vec<Binding>,
     pub waivers: Vec<Waiver>,
     pub errata: Vec<Erratum>,
@@ -142,52 +146,14 @@ pub enum Escrow {
     Manifests,
 }
 
-/// Whether applications write while the backup is taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Writers {
-    Quiet,
-    Writing,
-}
-
-/// One variant: each is a full drill.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Drill {
-    pub name: String,
-    pub writers: Writers,
-    pub backup: Vec<Part>,
-    pub restore: Vec<Part>,
-    pub reconcile: Vec<Part>,
-    pub source: SourceRef,
-}
-
-/// What makes up a phase.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Part {
-    /// A section of the runbook, by its heading.
-    Procedure { name: String, source: SourceRef },
-    /// One run of a CronJob, as its clock would start it.
-    CronJob { object: ObjectName, source: SourceRef },
-}
-
-/// Moments of a drill at which logins are tried, in their order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Checkpoint {
-    /// After the backup, before the loss.
-    BackedUp,
-    /// After the loss was proven.
-    Lost,
-    /// After the restore's last step.
-    Restored,
-    /// After the reconciling procedures' last step.
-    Reconciled,
-}
-
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CredentialTarget {
     /// Of `databases`.
     Postgres(String),
     /// Of `repositories`.
     Restic(String),
+    /// A page that takes a name and a password (RFC 7617), by its address.
+    Http(String),
 }
 
 /// When the secret is read from where it is kept.
@@ -215,6 +181,22 @@ pub struct Credential {
 }
 
 impl Scenario {
+    /// What a drill loses.
+    pub fn loss_in(&self, drill: &str) -> &Loss {
+        let own = self.drills.iter().find(|known| known.name == drill).and_then(|drill| drill.loss.as_ref());
+        own.unwrap_or(&self.loss)
+    }
+
+    /// Every loss that some drill takes.
+    pub fn losses(&self) -> impl Iterator<Item = &Loss> {
+        std::iter::once(&self.loss).chain(self.drills.iter().filter_map(|drill| drill.loss.as_ref()))
+    }
+
+    /// What is known of the log of a database, if it is shipped.
+    pub fn archiving_of(&self, database: &str) -> Option<&Archiving> {
+        self.archiving.iter().find(|archiving| archiving.database == database)
+    }
+
     /// Where the content of a database is after a restore: in the database itself, unless the scenario names another.
     pub fn restored(&self, name: &str) -> Option<&Database> {
         let database = self.databases.get(name)?;

@@ -341,3 +341,43 @@ async fn nonces_and_the_first_write_are_read_back() {
     assert_eq!(values.get("before").map(String::as_str), Some("4711"));
     assert!(values.contains_key("first-write"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_is_shipped_to_its_end_on_request() {
+    let settings = ["archive_mode=on", "archive_timeout=60", "archive_command=test ! -e ../%f && cp %p ../%f"];
+    let server = Server::start_with(&settings).await;
+    let target = server.target("postgres");
+    let mut prober = prober();
+    let mut segments = Vec::new();
+    for _ in 0..2 {
+        server.execute("postgres", "SELECT pg_logical_emit_message(false, 'redrill', 'something')").await;
+        let asked = Request::DrainArchive { target: target.clone(), deadline_millis: 30_000 };
+        let Ok(Reply::Drained { segment, micros }) = prober.ask(&asked).await else { panic!("not shipped") };
+        assert!(micros > 0 && server.has_file(&segment), "{segment}");
+        segments.push(segment);
+    }
+    assert!(segments[0] < segments[1], "{segments:?}");
+    let Ok(Reply::Archiver { mode, timeout_seconds, waiting, clock }) =
+        prober.ask(&Request::ReadArchiver { target }).await
+    else {
+        panic!("no state")
+    };
+    assert_eq!((mode.as_str(), timeout_seconds, waiting), ("on", 60, 0));
+    let off = clock.parse::<jiff::Timestamp>().expect("RFC 3339").duration_until(jiff::Timestamp::now());
+    assert!(off.abs() < DEADLINE.try_into().unwrap(), "{clock}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_does_not_get_shipped_is_told_with_its_failures() {
+    let server = Server::start_with(&["archive_mode=on", "archive_command=false"]).await;
+    let target = server.target("postgres");
+    let mut prober = prober();
+    let asked = Request::DrainArchive { target: target.clone(), deadline_millis: 3000 };
+    let refused = prober.ask(&asked).await.unwrap_err().to_string();
+    assert!(refused.contains("not done within 3000 ms") && refused.contains("archive_command failed"), "{refused}");
+    let state = prober.ask(&Request::ReadArchiver { target }).await;
+    assert!(matches!(state, Ok(Reply::Archiver { waiting, timeout_seconds: 0, .. }) if waiting > 0), "{state:?}");
+    let without = Server::start().await;
+    let state = prober.ask(&Request::ReadArchiver { target: without.target("postgres") }).await;
+    assert!(matches!(&state, Ok(Reply::Archiver { mode, .. }) if mode == "off"), "{state:?}");
+}

@@ -6,13 +6,14 @@ use super::name;
 use crate::cluster::kind::{self, Kind};
 use crate::outcome::Note;
 use crate::runbook::Runbook;
-use crate::scenario::{Binding, Deed, Escrow, ObjectName, Scenario, ValueFrom, Waived};
+use crate::scenario::{Binding, Deed, Escrow, Loss, ObjectName, Scenario, ValueFrom, Waived};
 use crate::system::{Object, System, Systems};
 
 /// Claims, Secrets, databases and buckets that no procedure and no declaration covers, and those that are waived.
 pub fn notes(scenario: &Scenario, runbook: &Runbook, systems: &Systems) -> (Vec<Note>, Vec<Note>) {
     let mut open = Vec::new();
     let typed = typed(scenario, runbook);
+    let escrow = || scenario.losses().flat_map(|loss| &loss.escrow);
     let declared: BTreeSet<&ObjectName> = name::values(scenario)
         .into_iter()
         .filter_map(|value| match value {
@@ -21,7 +22,7 @@ pub fn notes(scenario: &Scenario, runbook: &Runbook, systems: &Systems) -> (Vec<
         })
         .collect();
     for (secret, name) in &objects_of(systems, &kind::SECRET) {
-        let kept = scenario.loss.escrow.iter().any(|escrow| matches!(escrow, Escrow::Secret(kept) if kept == name));
+        let kept = escrow().any(|escrow| matches!(escrow, Escrow::Secret(kept) if kept == name));
         if !kept && !declared.contains(name) && !typed.contains(&name.name) {
             let why = "no procedure, credential or escrow names it";
             open.push((Waived::Secret(name.clone()), format!("Secret {name}"), &secret.source, why));
@@ -29,15 +30,21 @@ pub fn notes(scenario: &Scenario, runbook: &Runbook, systems: &Systems) -> (Vec<
     }
     for (claim, name) in &objects_of(systems, &kind::CLAIM) {
         let is_tree = scenario.files.values().any(|tree| tree.claim == *name);
-        let with_its_cluster = name.cluster.as_ref().is_some_and(|cluster| scenario.loss.clusters.contains(cluster));
-        let is_lost = scenario.loss.claims.contains(name) || with_its_cluster;
+        let with_its_cluster =
+            |loss: &Loss| name.cluster.as_ref().is_some_and(|cluster| loss.clusters.contains(cluster));
+        let is_lost = scenario.losses().any(|loss| loss.claims.contains(name) || with_its_cluster(loss));
         if !is_tree && !is_lost && !typed.contains(&name.name) {
             let why = "no drill loses it and no file tree or procedure names it";
             open.push((Waived::Claim(name.clone()), format!("claim {name}"), &claim.source, why));
         }
     }
+    // One that another's content comes back to is compared as that one.
+    let restored_to = |name: &String| {
+        let mut seeded = scenario.seed.databases.iter().filter_map(|seeded| scenario.databases.get(seeded));
+        seeded.any(|database| database.restored_in.as_ref() == Some(name))
+    };
     for (name, database) in &scenario.databases {
-        if !scenario.seed.databases.contains(name) {
+        if !scenario.seed.databases.contains(name) && !restored_to(name) {
             let what = format!("database {name}");
             open.push((Waived::Database(name.clone()), what, &database.source, "nothing seeds and compares it"));
         }
@@ -49,7 +56,7 @@ pub fn notes(scenario: &Scenario, runbook: &Runbook, systems: &Systems) -> (Vec<
         }
     }
     for (name, store) in &scenario.stores {
-        let kept = scenario.loss.escrow.iter().any(|escrow| matches!(escrow, Escrow::Store(kept) if kept == name));
+        let kept = escrow().any(|escrow| matches!(escrow, Escrow::Store(kept) if kept == name));
         if !kept && !scenario.repositories.values().any(|repository| repository.store == *name) {
             let (what, why) = (format!("bucket {}", store.bucket), "no repository is in it and it is no escrow");
             open.push((Waived::Bucket(store.bucket.clone()), what, &store.source, why));

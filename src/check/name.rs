@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::cluster::kind::{self, Kind};
 use crate::outcome::SourceRef;
 use crate::problem::{Problem, suggestion};
-use crate::scenario::{Escrow, KeyRef, ObjectName, Part, Scenario, SlotSource, StoreKind, ValueFrom, Waived};
+use crate::scenario::{Escrow, KeyRef, ObjectName, Part, Scenario, Serving, SlotSource, StoreKind, ValueFrom, Waived};
 use crate::system::{System, Systems};
 
 /// Every name that nothing has.
@@ -18,13 +18,12 @@ pub fn problems(scenario: &Scenario, systems: &Systems) -> Vec<Problem> {
             ValueFrom::Literal(_) | ValueFrom::Generated(_) => {}
         }
     }
-    let claims = scenario.loss.claims.iter().map(|claim| (claim, &scenario.loss.source));
+    let claims = scenario.losses().flat_map(|loss| loss.claims.iter().map(|claim| (claim, &loss.source)));
     let trees = scenario.files.values().map(|tree| (&tree.claim, &tree.source));
     for (claim, source) in claims.chain(trees) {
         problems.extend(lacking(systems, &kind::CLAIM, claim, source));
     }
-    for escrow in &scenario.loss.escrow {
-        let source = &scenario.loss.source;
+    for (escrow, source) in scenario.losses().flat_map(|loss| loss.escrow.iter().map(|kept| (kept, &loss.source))) {
         problems.extend(match escrow {
             Escrow::Secret(name) => lacking(systems, &kind::SECRET, name, source),
             Escrow::ConfigMap(name) => lacking(systems, &kind::CONFIG_MAP, name, source),
@@ -36,6 +35,10 @@ pub fn problems(scenario: &Scenario, systems: &Systems) -> Vec<Problem> {
         if let Part::CronJob { object, source } = part {
             problems.extend(lacking(systems, &kind::CRON_JOB, object, source));
         }
+    }
+    for Serving { workload, source, .. } in &scenario.serving {
+        let as_deployment = lacking(systems, &kind::DEPLOYMENT, workload, source);
+        problems.extend(as_deployment.filter(|_| lacking(systems, &kind::STATEFUL_SET, workload, source).is_some()));
     }
     problems.extend(idle_waivers(scenario, systems));
     problems.extend(doubled_hosts(scenario));
@@ -133,7 +136,7 @@ pub fn values(scenario: &Scenario) -> Vec<&ValueFrom> {
     let slots = scenario.bindings.iter().flat_map(|binding| &binding.slots).chain(&scenario.slots);
     values.extend(slots.filter_map(|slot| match &slot.from {
         SlotSource::Value(value) => Some(value),
-        SlotSource::Output { .. } | SlotSource::Selector { .. } => None,
+        SlotSource::Output { .. } | SlotSource::Selector { .. } | SlotSource::RecoveryTarget => None,
     }));
     values
 }

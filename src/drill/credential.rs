@@ -68,7 +68,7 @@ impl<'a> Credentials<'a> {
             ReadAt::Checkpoint => values.secret(&credential.secret).await.map_err(|error| error.to_string())?,
             ReadAt::Once(moment) => match self.remembered.get(&index) {
                 Some(remembered) => remembered.clone()?,
-                None => return Err(format!("its secret was to be read {}, which did not come", name(moment))),
+                None => return Err(format!("its secret was to be read {}, which did not come", moment.name())),
             },
         };
         let target = self.target(credential, secret, values).await?;
@@ -92,6 +92,11 @@ impl<'a> Credentials<'a> {
                 let repository = self.scenario.repositories.get(name).ok_or("no such repository in the scenario")?;
                 let target = restic(self.scenario, repository, secret, values).await.map_err(text)?;
                 Ok(LoginTarget::Restic(target))
+            }
+            CredentialTarget::Http(url) => {
+                let user = credential.user.as_ref().ok_or("the scenario names no user")?;
+                let user = values.name(user).await.map_err(text)?;
+                Ok(LoginTarget::Http { url: url.clone(), user, password: secret })
             }
         }
     }
@@ -139,19 +144,9 @@ fn outcome(
     CredentialOutcome {
         principal: credential.principal.clone(),
         kept_in: credential.secret.to_string(),
-        checkpoint: name(checkpoint).to_owned(),
+        checkpoint: checkpoint.name().to_owned(),
         expected,
         observed,
         random_refused,
-    }
-}
-
-/// A checkpoint in the words of the scenario file.
-pub fn name(checkpoint: Checkpoint) -> &'static str {
-    match checkpoint {
-        Checkpoint::BackedUp => "backed-up",
-        Checkpoint::Lost => "lost",
-        Checkpoint::Restored => "restored",
-        Checkpoint::Reconciled => "reconciled",
     }
 }

@@ -14,13 +14,15 @@ pub struct Evidence {
     pub files: BTreeMap<String, Fingerprint>,
     /// Written before the backup began; must be there.
     pub nonce_before: Option<String>,
-    /// Written after the backup ended; must not be there.
+    /// Written after the backup ended: must not be there, unless its log comes back too.
     pub nonce_after: Option<String>,
-    /// Rows of the ledger that were committed before the backup began: none of these may be missing.
-    pub committed_before_backup: u64,
+    /// Rows of the ledger that were committed before the moment that comes back: none of these may be missing.
+    pub must_survive: u64,
     /// Every acknowledged row of the ledger, up to the loss.
     pub acknowledged: Vec<Acknowledged>,
     /// Whether the first write after the restore was made: then it must still be there at the end.
     pub first_write: bool,
+    /// Where the log of the system went that was lost.
+    pub prefix: Option<String>,
     pub measured: crate::objective::Measured,
 }

@@ -32,6 +32,13 @@ async fn look_up(slot: &Slot, stage: &Stage, operator: &Operator) -> Result<Secr
                 Halt::failed(format!("{}: no value for `{}`: {}", slot.source, slot.place, chain(&error)))
             })
         }
+        SlotSource::RecoveryTarget => match &stage.recovery_target {
+            Some(moment) => Ok(Secret::new(moment.as_str())),
+            None => Err(Halt::unverified(
+                format!("{}: this drill has no moment to recover to", slot.source),
+                "say `recovery-target: time` in the drill",
+            )),
+        },
         SlotSource::Output { step, find } => from_output(slot, stage, operator, step, find).map(Secret::new),
         SlotSource::Selector { cluster, kind, namespace, labels } => {
             let Some(kind) = kubernetes::type_of(kind) else {

@@ -25,7 +25,7 @@ pub async fn run(
     evidence: &Evidence,
 ) -> Result<(), Halt> {
     let mut still_there = Vec::new();
-    for cluster in &assignment.scenario.loss.clusters {
+    for cluster in &assignment.scenario.loss_in(&assignment.plan.name).clusters {
         let started = Instant::now();
         let result = cluster_is_gone(stage, cluster).await;
         still_there.extend(matches!(result, CheckResult::Differs { .. }).then(|| format!("cluster {cluster}")));
@@ -60,7 +60,7 @@ pub async fn run(
 }
 
 fn is_lost(assignment: &Assignment<'_>, cluster: Option<&String>) -> bool {
-    cluster.is_some_and(|cluster| assignment.scenario.loss.clusters.contains(cluster))
+    cluster.is_some_and(|cluster| assignment.scenario.loss_in(&assignment.plan.name).clusters.contains(cluster))
 }
 
 async fn cluster_is_gone(stage: &Stage, cluster: &str) -> CheckResult {

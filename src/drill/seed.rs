@@ -11,6 +11,7 @@ use crate::drill::unanswered::Unanswered;
 use crate::drill::value::{self, ValueError, Values};
 use crate::drill::{Assignment, Stage, station};
 use crate::fingerprint::Fingerprint;
+use crate::outcome::Aim;
 use crate::probe::client::ClientError;
 use crate::probe::ledger::LIVE_TABLES;
 use crate::probe::{PostgresTarget, Reply, Request};
@@ -132,10 +133,22 @@ pub async fn restored_ledger(
     assignment: &Assignment<'_>,
     values: &Values,
 ) -> Result<Option<PostgresTarget>, ValueError> {
-    let name = assignment.scenario.ledger.as_ref();
-    match name.and_then(|name| assignment.scenario.restored(name)) {
+    match held_ledger(assignment) {
         Some(database) => Ok(Some(owner(database, values).await?)),
         None => Ok(None),
+    }
+}
+
+/// The database that holds the ledger at the end.
+pub fn held_ledger<'a>(assignment: &Assignment<'a>) -> Option<&'a Database> {
+    held(assignment, assignment.scenario.ledger.as_ref()?)
+}
+
+/// The database that holds what was seeded into that one at the end: where a restore brings it back to.
+pub fn held<'a>(assignment: &Assignment<'a>, name: &str) -> Option<&'a Database> {
+    match assignment.plan.aim() {
+        Aim::Recovery => assignment.scenario.restored(name),
+        Aim::Maintenance => assignment.scenario.databases.get(name),
     }
 }
 

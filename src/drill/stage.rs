@@ -41,6 +41,8 @@ pub struct Stage {
     pub provisioned: Provisioned,
     /// What each step so far printed, for the slots of later ones.
     pub outputs: Vec<(PlannedStep, String)>,
+    /// The moment between two commits that this drill recovers to, as the database's clock has it.
+    pub recovery_target: Option<String>,
     /// When the loss was proven.
     pub lost_at: Option<Instant>,
     /// What the manifests ask for, by cluster and `Kind namespace/name`.
@@ -78,6 +80,7 @@ impl Stage {
             logs,
             provisioned: Provisioned::default(),
             outputs: Vec::new(),
+            recovery_target: None,
             lost_at: None,
             replicas,
         }
@@ -143,7 +146,7 @@ async fn wait_ready(
     .await
 }
 
-fn is_ready(pod: &Value) -> bool {
+pub fn is_ready(pod: &Value) -> bool {
     let mut conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
     conditions.any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
 }

@@ -1,5 +1,6 @@
 //! Verification: holds what came back against what was there, from the outside.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use crate::drill::evidence::Evidence;
@@ -7,19 +8,23 @@ use crate::drill::record::{Halt, Record};
 use crate::drill::seed;
 use crate::drill::stage::{ask, pod_state};
 use crate::drill::unanswered::Unanswered;
-use crate::drill::{Assignment, Stage};
+use crate::drill::{Assignment, Stage, archive, restart};
 use crate::fingerprint::Fingerprint;
 use crate::kubernetes;
-use crate::outcome::{CheckKind, CheckResult, Phase};
+use crate::outcome::{Aim, CheckKind, CheckResult, Phase};
 use crate::probe::ledger::{self, LedgerVerdict, Survived};
 use crate::probe::{Reply, Request};
+use crate::scenario::{Archive, RecoveryPoint};
 
 /// What a check came to before it is written down: its result and what was compared.
-type Finding = Result<(CheckResult, String), Halt>;
+pub type Finding = Result<(CheckResult, String), Halt>;
 
 /// Runs every check of the scenario; one that cannot run is written down as not run, and the others still run.
 pub async fn run(assignment: &Assignment<'_>, stage: &mut Stage, record: &mut Record, evidence: &mut Evidence) {
     let phase = Phase::Verify;
+    if assignment.plan.aim() == Aim::Maintenance && hold_what_was_committed(stage, record, evidence).await.is_err() {
+        return;
+    }
     for name in &assignment.scenario.seed.databases {
         let started = Instant::now();
         let finding = database(assignment, stage, evidence, name).await;
@@ -39,8 +44,50 @@ pub async fn run(assignment: &Assignment<'_>, stage: &mut Stage, record: &mut Re
         write(record, "ledger is a gap-free prefix", CheckKind::PointInTime, phase, started, finding);
     }
     let started = Instant::now();
-    let finding = serving(stage).await;
+    let finding = serving(stage, &left_behind(assignment)).await;
     write(record, "every workload serves again", CheckKind::Other, phase, started, finding);
+    let started = Instant::now();
+    if let Some(finding) = archive::stopped(assignment, stage).await {
+        write(record, "nothing is shipped any more", CheckKind::Other, phase, started, finding);
+    }
+    if assignment.plan.aim() == Aim::Recovery {
+        after_the_recovery(assignment, stage, record, evidence).await;
+    }
+}
+
+/// What a recovery leaves behind for the next disaster.
+async fn after_the_recovery(assignment: &Assignment<'_>, stage: &mut Stage, record: &mut Record, evidence: &Evidence) {
+    let started = Instant::now();
+    if let Some(finding) = archive::ships_again(assignment, stage, evidence).await {
+        write(record, "the log is shipped again", CheckKind::Other, Phase::Verify, started, finding);
+    }
+    let started = Instant::now();
+    if let Some(finding) = restart::run(assignment, stage, record, evidence).await {
+        write(record, "a restart loses nothing", CheckKind::Other, Phase::Verify, started, finding);
+    }
+}
+
+/// Of a system that lost nothing, everything that was ever committed has to be there.
+async fn hold_what_was_committed(stage: &mut Stage, record: &mut Record, evidence: &mut Evidence) -> Result<(), ()> {
+    let started = Instant::now();
+    let stopped = seed::stop_ledger(stage, evidence).await;
+    evidence.must_survive = evidence.acknowledged.last().map_or(0, |row| row.k);
+    stopped.map_err(|halt| {
+        write(record, "the database stays writable", CheckKind::PointInTime, Phase::Verify, started, Err(halt));
+    })
+}
+
+/// Clusters whose databases were brought back to another: what is still there of them serves nobody.
+fn left_behind<'a>(assignment: &Assignment<'a>) -> BTreeSet<&'a str> {
+    if assignment.plan.aim() == Aim::Maintenance {
+        return BTreeSet::new();
+    }
+    let seeded = assignment.scenario.seed.databases.iter();
+    let moved = seeded.filter_map(|name| {
+        let (from, to) = (assignment.scenario.databases.get(name)?, assignment.scenario.restored(name)?);
+        from.cluster.as_deref().filter(|_| from.cluster != to.cluster)
+    });
+    moved.collect()
 }
 
 /// Writes a finding down.
@@ -54,7 +101,7 @@ pub fn write(record: &mut Record, name: &str, kind: CheckKind, phase: Phase, sta
 }
 
 async fn database(assignment: &Assignment<'_>, stage: &mut Stage, evidence: &Evidence, name: &str) -> Finding {
-    let (Some(expected), Some(database)) = (evidence.databases.get(name), assignment.scenario.restored(name)) else {
+    let (Some(expected), Some(database)) = (evidence.databases.get(name), seed::held(assignment, name)) else {
         return Err(Halt::unverified("nothing was seeded to compare with", "look at the seed phase"));
     };
     let target = seed::seeder(database, &stage.values).await?;
@@ -109,17 +156,21 @@ async fn nonces(assignment: &Assignment<'_>, stage: &mut Stage, evidence: &Evide
         Reply::Nonces { values } => values,
         other => return Err(Unanswered::unexpected(&other).into()),
     };
-    let mut wrong = Vec::new();
-    if found.get("before") != Some(before) {
-        wrong.push("the value written before the backup is not there: this is not the state that was backed up");
-    }
-    if found.values().any(|value| value == after) {
-        wrong.push("the value written after the backup is there: this is not the backup's state");
-    }
+    let recovers_to = match assignment.plan.aim() {
+        Aim::Recovery => assignment.plan.recovers_to,
+        // Nothing was lost, so everything is there.
+        Aim::Maintenance => RecoveryPoint::EndOfLog,
+    };
+    let mut wrong = archive::nonces_of_a_log(recovers_to, &found, before, after);
     if evidence.first_write && !found.contains_key(ledger::FIRST_WRITE) {
         wrong.push("the first write after the restore is gone again");
     }
-    let detail = "value from before the backup there, value from after it not, first write still there".to_owned();
+    let later = match recovers_to {
+        RecoveryPoint::EndOfLog => "value from after it there too",
+        RecoveryPoint::Backup => "value from after it not, first write still there",
+        RecoveryPoint::Moment => "value from after the moment not, first write still there",
+    };
+    let detail = format!("value from before the backup there, {later}");
     Ok(match wrong.is_empty() {
         true => (CheckResult::Held, detail),
         false => (CheckResult::Differs { difference: wrong.join("; ") }, detail),
@@ -139,31 +190,40 @@ async fn ledger_prefix(assignment: &Assignment<'_>, stage: &mut Stage, evidence:
         return Err(Halt::unverified("no row of the ledger was ever acknowledged", "look at the seed phase"));
     }
     // How many is a matter of time, and said where times are: in the measured RPO.
-    let detail = "rows 1 to k of what was committed, up to the backup at least, and nothing else".to_owned();
+    let least = match (assignment.plan.recovers_to, assignment.plan.archive) {
+        (RecoveryPoint::Backup, _) => "up to the backup at least",
+        (RecoveryPoint::Moment, _) => "up to the moment at least",
+        (RecoveryPoint::EndOfLog, Some(Archive::Backlog)) => "up to the last that was shipped at least",
+        (RecoveryPoint::EndOfLog, _) => "up to the last",
+    };
+    let detail = format!("rows 1 to k of what was committed, {least}, and nothing else");
     Ok(match ledger::verdict(&evidence.acknowledged, survived) {
         LedgerVerdict::NotAPrefix { reason } => (CheckResult::Differs { difference: reason }, detail),
         LedgerVerdict::Prefix { survived, lost_rows, lost } => {
             evidence.measured.lost = Some(lost);
             evidence.measured.lost_rows = Some(lost_rows);
-            (reaches_the_backup(survived, evidence.committed_before_backup), detail)
+            (reaches(survived, evidence.must_survive), detail)
         }
     })
 }
 
-/// A prefix that ends before the backup began is an older backup's.
-fn reaches_the_backup(survived: u64, committed: u64) -> CheckResult {
-    if survived >= committed {
+/// A prefix that ends before the moment that was to come back is an older one's.
+fn reaches(survived: u64, must_survive: u64) -> CheckResult {
+    if survived >= must_survive {
         return CheckResult::Held;
     }
-    let difference = format!("{committed} rows were committed before the backup began, {survived} came back");
+    let difference = format!("{must_survive} rows had to come back, {survived} did");
     CheckResult::Differs { difference }
 }
 
 /// Deployments and StatefulSets at what they ask for: the applications are let in and answer their probes.
-async fn serving(stage: &Stage) -> Finding {
+async fn serving(stage: &Stage, left_behind: &BTreeSet<&str>) -> Finding {
     let mut down = Vec::new();
     let mut count = 0;
     for site in &stage.sites {
+        if site.cluster.as_deref().is_some_and(|cluster| left_behind.contains(cluster)) {
+            continue;
+        }
         let before = down.len();
         for workload in site.list(&[kubernetes::DEPLOYMENT, kubernetes::STATEFUL_SET]).await? {
             count += 1;
@@ -179,7 +239,10 @@ async fn serving(stage: &Stage) -> Finding {
             }
         }
     }
-    let detail = format!("{count} workloads");
+    let mut detail = format!("{count} workloads");
+    for cluster in left_behind {
+        detail += &format!("; {cluster} was left behind");
+    }
     Ok(match (count, down.is_empty()) {
         (0, _) => (CheckResult::NotRun { reason: "the system has no workloads".to_owned() }, detail),
         (_, true) => (CheckResult::Held, detail),

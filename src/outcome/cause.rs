@@ -153,7 +153,7 @@ impl DrillOutcome {
             let mut of_phase = self.phases.iter().filter(|outcome| outcome.phase == phase).peekable();
             of_phase.peek().is_some() && of_phase.all(|outcome| outcome.result != PhaseResult::NotReached)
         };
-        let missing: Vec<Phase> = Phase::ALL.into_iter().filter(|phase| !reached(*phase)).collect();
+        let missing: Vec<Phase> = self.aim.phases().filter(|phase| !reached(*phase)).collect();
         let first = *missing.first()?;
         let words: Vec<&str> = missing.iter().map(|phase| phase.word()).collect();
         Some(Cause {
@@ -198,22 +198,27 @@ impl DrillOutcome {
                 .any(|check| check.kind == kind && phases.contains(&check.phase) && check.result == CheckResult::Held)
         };
         // What a person is said to have done is declared, not seen, so it proves no step.
-        let restored = self.steps.iter().any(|step| {
-            step.phase == Phase::Restore && step.text != TextLabel::Human && step.result == StepResult::Succeeded
-        });
-        let mut missing = Vec::new();
-        if !held(CheckKind::Loss, &[Phase::Loss]) {
-            missing.push("that the loss was real");
-        }
-        if !restored {
-            missing.push("a restore step that ran");
-        }
-        if !held(CheckKind::Content, &[Phase::Restore, Phase::Reconcile, Phase::Verify]) {
-            missing.push("that the content came back");
-        }
-        if !held(CheckKind::PointInTime, &[Phase::Restore, Phase::Reconcile, Phase::Verify]) {
-            missing.push("which moment's state came back");
-        }
+        let ran = |phase: Phase| {
+            let mut of_phase = self.steps.iter().filter(|step| step.phase == phase);
+            of_phase.any(|step| step.text != TextLabel::Human && step.result == StepResult::Succeeded)
+        };
+        const AFTER: [Phase; 3] = [Phase::Restore, Phase::Reconcile, Phase::Verify];
+        let proofs = match self.aim {
+            Aim::Recovery => [
+                (held(CheckKind::Loss, &[Phase::Loss]), "that the loss was real"),
+                (ran(Phase::Restore), "a restore step that ran"),
+                (held(CheckKind::Content, &AFTER), "that the content came back"),
+                (held(CheckKind::PointInTime, &AFTER), "which moment's state came back"),
+            ]
+            .to_vec(),
+            Aim::Maintenance => [
+                (ran(Phase::Backup), "a step that ran"),
+                (held(CheckKind::Content, &AFTER), "that the content is what it was"),
+                (held(CheckKind::PointInTime, &AFTER), "that nothing that was committed is gone"),
+            ]
+            .to_vec(),
+        };
+        let mut missing: Vec<&str> = proofs.iter().filter(|(shown, _)| !shown).map(|(_, what)| *what).collect();
         if !held(CheckKind::Isolation, &Phase::ALL) {
             missing.push("that nothing inside reached outside");
         }

@@ -79,7 +79,18 @@ impl<'s> Planner<'s> {
         let reconcile = phase(&drill.reconcile, Phase::Reconcile);
         self.refuse_unproduced(&drill.name, backup.iter().chain(&restore).chain(&reconcile));
         let Reported { errata, provided } = reported;
-        DrillPlan { name: drill.name.clone(), writers: drill.writers, backup, restore, reconcile, errata, provided }
+        DrillPlan {
+            name: drill.name.clone(),
+            writers: drill.writers,
+            archive: drill.archive,
+            recovers_to: drill.recovers_to,
+            in_service: drill.in_service,
+            backup,
+            restore,
+            reconcile,
+            errata,
+            provided,
+        }
     }
 
     fn part(&mut self, part: &Part, phase: Phase, reported: &mut Reported) -> Vec<PlannedStep> {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 
-use super::{Error, Reply, Request, files, isolation, ledger, login};
+use super::{Error, Reply, Request, archive, files, isolation, ledger, login};
 use crate::database::postgres;
 use crate::database::postgres_fingerprint::{self, Help};
 
@@ -130,6 +130,8 @@ async fn carry_out(request: Request) -> Result<Reply, Error> {
             let fingerprint = blocking(move || crate::fingerprint::tree::fingerprint(root.as_ref())).await?;
             Reply::Fingerprint { fingerprint }
         }
+        Request::DrainArchive { target, deadline_millis } => archive::drain(&target, deadline_millis).await?,
+        Request::ReadArchiver { target } => archive::state(&target).await?,
         Request::Isolation { addresses } => Reply::Reached { addresses: isolation::reached(&addresses).await },
         Request::FirstWrite { target, deadline_millis } => {
             Reply::Wrote { at_micros: ledger::first_write(&target, deadline_millis).await? }
@@ -160,6 +162,8 @@ fn doing(request: &Request) -> String {
         Request::Login { .. } => "log in".into(),
         Request::FingerprintPostgres { target, .. } => format!("fingerprint {}", target.place()),
         Request::FingerprintFiles { root } => format!("fingerprint the files below {root}"),
+        Request::DrainArchive { target, .. } => format!("ship the log of {}", target.place()),
+        Request::ReadArchiver { target } => format!("ask for the archiver of {}", target.place()),
         Request::Isolation { .. } => "probe isolation".into(),
         Request::FirstWrite { target, .. } => format!("write to {}", target.place()),
     }

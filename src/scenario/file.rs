@@ -38,6 +38,12 @@ impl Scenario {
     }
 }
 
+/// Databases that `archiving` names.
+fn archived(root: &Node) -> Vec<String> {
+    let entries = root.get("archiving").map(Node::items).unwrap_or_default();
+    entries.iter().filter_map(|node| Some(node.get("database")?.text()?.to_owned())).collect()
+}
+
 /// What readers of sections need to know of the rest of the file.
 pub(super) struct ScenarioReader<'r> {
     pub(super) reader: &'r Reader,
@@ -48,6 +54,8 @@ pub(super) struct ScenarioReader<'r> {
     pub(super) databases: Vec<String>,
     pub(super) files: Vec<String>,
     pub(super) repositories: Vec<String>,
+    /// Databases whose log is shipped.
+    pub(super) archived: Vec<String>,
     pub(super) drills: Vec<String>,
     /// Empty where the system is one cluster.
     pub(super) clusters: Vec<String>,
@@ -69,6 +77,7 @@ impl<'r> ScenarioReader<'r> {
             databases: names("databases"),
             files: names("files"),
             repositories: names("repositories"),
+            archived: archived(root),
             drills: names("drills"),
             clusters: super::cluster::names(root),
         }
@@ -88,9 +97,11 @@ impl<'r> ScenarioReader<'r> {
         let repositories = fields.or_default("repositories", |node| self.named(node, |node| self.repository(node)));
         let seed = fields.required("seed", |node| self.seed(node));
         let ledger = fields.optional("ledger", |node| self.ledger(node));
+        let archiving = fields.or_default("archiving", |node| r.list(node, |node| self.archiving(node)));
         let loss = fields.required("loss", |node| self.loss(node));
         let drills = fields.required("drills", |node| self.read_drills(node));
         let credentials = fields.or_default("credentials", |node| self.credentials(node));
+        let serving = fields.or_default("serving", |node| r.list(node, |node| self.serving(node)));
         let bindings = fields.or_default("bindings", |node| r.list(node, |node| self.binding(node)));
         let waivers = fields.or_default("waivers", |node| r.list(node, |node| self.waiver(node)));
         let errata = fields.or_default("errata", |node| self.errata(node));
@@ -113,9 +124,11 @@ impl<'r> ScenarioReader<'r> {
             repositories: repositories?,
             seed: seed?,
             ledger: ledger?,
+            archiving: archiving?,
             loss: loss?,
             drills: drills?,
             credentials: credentials?,
+            serving: serving?,
             bindings: bindings?,
             waivers: waivers?,
             errata: errata?,
@@ -257,7 +270,7 @@ impl<'r> ScenarioReader<'r> {
         database
     }
 
-    fn loss(&self, node: &Node) -> Option<Loss> {
+    pub(super) fn loss(&self, node: &Node) -> Option<Loss> {
         let r = self.reader;
         let mut fields = r.fields(node)?;
         let claims = fields.or_default("claims", |node| r.list(node, |node| r.object_name(node)));

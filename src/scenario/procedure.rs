@@ -1,80 +1,16 @@
-//! Reads what a scenario says of the runbook's procedures: drills, logins, bindings, waivers, errata, slots.
+//! Reads what a scenario says of the runbook's procedures: logins, bindings, waivers, errata, slots.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::drill::CHECKPOINTS;
 use super::file::ScenarioReader;
 use super::reader::Fields;
 use super::yaml::{Node, Value};
 use super::*;
 use crate::outcome::{Expectation, HumanTime};
 
-const CHECKPOINTS: [(&str, Checkpoint); 4] = [
-    ("backed-up", Checkpoint::BackedUp),
-    ("lost", Checkpoint::Lost),
-    ("restored", Checkpoint::Restored),
-    ("reconciled", Checkpoint::Reconciled),
-];
-
-impl Checkpoint {
-    /// As the scenario writes it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::BackedUp => "backed-up",
-            Self::Lost => "lost",
-            Self::Restored => "restored",
-            Self::Reconciled => "reconciled",
-        }
-    }
-}
-
 impl ScenarioReader<'_> {
-    pub(super) fn read_drills(&self, node: &Node) -> Option<Vec<Drill>> {
-        let drills = self.reader.named(node, |name, node| self.drill(name, node))?;
-        if node.entries().is_empty() {
-            return self.reader.refuse(node.line, "at least one drill is needed");
-        }
-        Some(drills.into_iter().map(|(_, drill)| drill).collect())
-    }
-
-    fn drill(&self, name: &str, node: &Node) -> Option<Drill> {
-        let r = self.reader;
-        let mut fields = r.fields(node)?;
-        let words = [("quiet", Writers::Quiet), ("writing", Writers::Writing)];
-        let writers = fields.optional("writers", |node| r.word(node, &words));
-        let parts = |node: &Node| r.list(node, |node| self.part(node));
-        let backup = fields.required("backup", parts);
-        let restore = fields.required("restore", parts);
-        let reconcile = fields.or_default("reconcile", parts);
-        fields.close();
-        for (what, empty) in [("backup", &backup), ("restore", &restore)] {
-            if empty.as_ref().is_some_and(Vec::is_empty) && node.get(what).is_some_and(|node| node.items().is_empty()) {
-                r.problem(node.line, format!("`{what}` names no procedure: a drill needs one"));
-            }
-        }
-        Some(Drill {
-            name: name.to_owned(),
-            writers: writers?.unwrap_or(Writers::Quiet),
-            backup: backup?,
-            restore: restore?,
-            reconcile: reconcile?,
-            source: r.source(node.line),
-        })
-    }
-
-    fn part(&self, node: &Node) -> Option<Part> {
-        let r = self.reader;
-        let source = r.source(node.line);
-        let mut fields = r.fields(node)?;
-        let part = match fields.one_of(&["procedure", "cron-job"]) {
-            Some(("procedure", node)) => r.text(node).map(|name| Part::Procedure { name, source }),
-            Some((_, node)) => r.object_name(node).map(|object| Part::CronJob { object, source }),
-            None => None,
-        };
-        fields.close();
-        part
-    }
-
     pub(super) fn credentials(&self, node: &Node) -> Option<Vec<Credential>> {
         let principals = node.items().iter().filter_map(|node| node.get("principal"));
         self.refuse_doubles("principal", principals.filter_map(|node| Some((node.text()?, node.line))));
@@ -92,8 +28,10 @@ impl ScenarioReader<'_> {
         let expected = fields.required("at", |node| self.expected(node));
         let drills = self.drill_names(&mut fields);
         fields.close();
-        if matches!(target, Some(CredentialTarget::Postgres(_))) && matches!(user, Some(None)) {
-            r.problem(node.line, "a login to a database needs a `user`");
+        if matches!(target, Some(CredentialTarget::Postgres(_) | CredentialTarget::Http(_)))
+            && matches!(user, Some(None))
+        {
+            r.problem(node.line, "a login to a database or a page needs a `user`");
         }
         Some(Credential {
             principal: principal?,
@@ -110,25 +48,30 @@ impl ScenarioReader<'_> {
     fn credential_target(&self, node: &Node) -> Option<CredentialTarget> {
         let r = self.reader;
         let mut fields = r.fields(node)?;
-        let target = match fields.one_of(&["postgres", "restic"]) {
+        let target = match fields.one_of(&["postgres", "restic", "http"]) {
             Some(("postgres", node)) => r.reference(node, "database", &self.databases).map(CredentialTarget::Postgres),
-            Some((_, node)) => r.reference(node, "repository", &self.repositories).map(CredentialTarget::Restic),
+            Some(("restic", node)) => r.reference(node, "repository", &self.repositories).map(CredentialTarget::Restic),
+            Some((_, node)) => self.page(node).map(CredentialTarget::Http),
             None => None,
         };
         fields.close();
         target
     }
 
-    fn expected(&self, node: &Node) -> Option<BTreeMap<Checkpoint, Expectation>> {
-        let r = self.reader;
-        let words = [("accepted", Expectation::Accepted), ("refused", Expectation::Refused)];
-        let mut fields = r.fields(node)?;
-        let found = CHECKPOINTS.map(|(name, at)| fields.optional(name, |node| r.word(node, &words)).map(|e| (at, e)));
-        fields.close();
-        if node.entries().is_empty() {
-            return r.refuse(node.line, "name at least one checkpoint, as in `restored: accepted`");
+    /// An address that asks for a name and a password. Inside a drill there is nobody to hide from, so plain HTTP.
+    fn page(&self, node: &Node) -> Option<String> {
+        let text = self.reader.text(node)?;
+        let host = text.strip_prefix("http://").and_then(|rest| rest.split(['/', ':']).next());
+        match host {
+            Some(host) if !host.is_empty() && text.parse::<http::Uri>().is_ok() => Some(text),
+            _ => self
+                .reader
+                .refuse(node.line, format!("`{text}` is no address: write http://service.namespace:port/path")),
         }
-        Some(found.into_iter().flatten().filter_map(|(at, expected)| Some((at, expected?))).collect())
+    }
+
+    fn expected(&self, node: &Node) -> Option<BTreeMap<Checkpoint, Expectation>> {
+        self.by_checkpoint(node, &[("accepted", Expectation::Accepted), ("refused", Expectation::Refused)])
     }
 
     fn step(&self, node: &Node) -> Option<StepRef> {
@@ -218,8 +161,7 @@ impl ScenarioReader<'_> {
             Some(node) => self.slot_source(node),
             None => {
                 let name = place.as_deref().unwrap_or("?");
-                let ways =
-                    "a value, {secret: .., key: ..}, {generated: ..}, {output: .., pattern: ..} or {selector: ..}";
+                let ways = "a value, {secret: .., key: ..}, {generated: ..}, {output: .., pattern: ..}, {recovery-target: time} or {selector: ..}";
                 r.refuse(node.line, format!("slot `{name}` has no source: say `from:` with {ways}"))
             }
         };
@@ -239,6 +181,12 @@ impl ScenarioReader<'_> {
             };
             fields.close();
             return Some(SlotSource::Output { step: step?, find: find? });
+        }
+        if node.get("recovery-target").is_some() {
+            let mut fields = r.fields(node)?;
+            let moment = fields.required("recovery-target", |node| r.word(node, &[("time", ())]));
+            fields.close();
+            return moment.map(|()| SlotSource::RecoveryTarget);
         }
         if let Some(selector) = node.get("selector") {
             let mut fields = r.fields(selector)?;

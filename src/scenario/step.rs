@@ -67,6 +67,8 @@ pub enum SlotSource {
         step: StepRef,
         find: Find,
     },
+    /// The moment that this drill recovers to, as the database's clock has it (RFC 3339).
+    RecoveryTarget,
     /// The name of the one object that a label selector finds.
     Selector {
         /// Of a system of several.

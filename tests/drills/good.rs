@@ -136,6 +136,7 @@ fn every_check_held() {
         ("point in time", CheckKind::PointInTime, Phase::Verify),
         ("ledger is a gap-free prefix", CheckKind::PointInTime, Phase::Verify),
         ("every workload serves again", CheckKind::Other, Phase::Verify),
+        ("a restart loses nothing", CheckKind::Other, Phase::Verify),
     ];
     for drill in drills() {
         let found: Vec<_> = drill.checks.iter().map(|check| (check.name.as_str(), check.kind, check.phase)).collect();

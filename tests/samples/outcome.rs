@@ -110,6 +110,7 @@ pub fn passing() -> DrillOutcome {
         variant: "default".to_owned(),
         environment: "local".to_owned(),
         as_written: false,
+        aim: redrill::outcome::Aim::Recovery,
         phases: Phase::ALL
             .into_iter()
             .zip([1.2, 3.0, 4.25, 0.5, 9.125, 0.3, 2.0, 0.4])

@@ -27,6 +27,11 @@ pub struct Server {
 
 impl Server {
     pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// With more settings, each as `name=value`.
+    pub async fn start_with(settings: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("make a directory for PostgreSQL");
         let account = Account::of_postgres();
         account.give(directory.path());
@@ -70,6 +75,7 @@ impl Server {
                 "-c",
                 "logging_collector=off",
             ])
+            .args(settings.iter().flat_map(|setting| ["-c", setting]))
             .stderr(std::fs::File::create(directory.path().join("log")).expect("make a log"))
             .spawn()
             .expect("start postgres");
@@ -123,6 +129,12 @@ impl Server {
         command.args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", SUPERUSER, database]);
         command.env("PGPASSWORD", PASSWORD).env("PSQLRC", "/dev/null");
         command
+    }
+
+    /// Whether a file of that name is in the server's directory, beside its data.
+    #[allow(dead_code, reason = "each test program uses its own part of this")]
+    pub fn has_file(&self, name: &str) -> bool {
+        self.directory.path().join(name).is_file()
     }
 
     /// As a crash would.

@@ -1,0 +1,92 @@
+//! Workloads that have to be ready at a moment of a drill, or must not be: a program that goes on as if nothing had happened,
+//! with credentials that are no longer valid, is a finding as well as one that does not come back.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::drill::record::{Halt, Record};
+use crate::drill::stage::Stage;
+use crate::drill::verify;
+use crate::drill::{Assignment, Course};
+use crate::kubernetes::{self, KubernetesError, wait_for};
+use crate::outcome::{CheckKind, CheckResult, Phase};
+use crate::scenario::{Checkpoint, Readiness, Serving};
+
+/// How long a program may take to notice.
+const NOTICES: Duration = Duration::from_secs(30);
+
+impl Course<'_> {
+    /// Looks at every workload that something is expected of at this moment.
+    pub async fn check_serving(&mut self, checkpoint: Checkpoint, phase: Phase) {
+        for serving in &self.assignment.scenario.serving {
+            if let Some(&expected) = serving.expected.get(&checkpoint).filter(|_| applies(self.assignment, serving)) {
+                look(&self.stage, self.record, serving, expected, checkpoint, phase).await;
+            }
+        }
+    }
+}
+
+fn applies(assignment: &Assignment<'_>, serving: &Serving) -> bool {
+    serving.drills.is_empty() || serving.drills.contains(&assignment.plan.name)
+}
+
+async fn look(
+    stage: &Stage,
+    record: &mut Record,
+    serving: &Serving,
+    expected: Readiness,
+    checkpoint: Checkpoint,
+    phase: Phase,
+) {
+    let started = Instant::now();
+    let name = format!("{} is {} at {}", serving.workload, expected.name(), checkpoint.name());
+    let seen = wait_for(&name, NOTICES, async || {
+        let (readiness, state) = state(stage, serving).await?;
+        Ok(if readiness == expected { Ok(state) } else { Err(state) })
+    });
+    let finding = match seen.await {
+        Ok(state) => Ok((CheckResult::Held, state)),
+        Err(late @ KubernetesError::Deadline { .. }) => {
+            Ok((CheckResult::Differs { difference: late.to_string() }, String::new()))
+        }
+        Err(error) => Err(Halt::from(error)),
+    };
+    verify::write(record, &name, CheckKind::Agreement, phase, started, finding);
+}
+
+/// Whether a workload has all the replicas that it asks for, or none; half of it is neither and counts as unready.
+async fn state(stage: &Stage, serving: &Serving) -> Result<(Readiness, String), KubernetesError> {
+    let name = &serving.workload;
+    let kubernetes = stage.cluster_of(name);
+    for kind in [kubernetes::DEPLOYMENT, kubernetes::STATEFUL_SET] {
+        if let Some(workload) = kubernetes.get(kind, &name.namespace, &name.name).await? {
+            return Ok(readiness(&workload));
+        }
+    }
+    Ok((Readiness::Unready, "not there".to_owned()))
+}
+
+fn readiness(workload: &Value) -> (Readiness, String) {
+    let wanted = workload["spec"]["replicas"].as_i64().unwrap_or(1);
+    let ready = workload["status"]["readyReplicas"].as_i64().unwrap_or_default();
+    let is_ready = wanted > 0 && ready == wanted;
+    (if is_ready { Readiness::Ready } else { Readiness::Unready }, format!("{ready} of {wanted} ready"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_workload_is_ready_when_all_that_it_asks_for_is() {
+        let workload =
+            |wanted: i64, ready: Value| json!({"spec": {"replicas": wanted}, "status": {"readyReplicas": ready}});
+        assert_eq!(readiness(&workload(1, json!(1))).0, Readiness::Ready);
+        assert_eq!(readiness(&workload(2, json!(1))), (Readiness::Unready, "1 of 2 ready".to_owned()));
+        assert_eq!(readiness(&workload(1, Value::Null)).0, Readiness::Unready);
+        assert_eq!(readiness(&workload(0, json!(0))).0, Readiness::Unready);
+    }
+}
