@@ -22,7 +22,7 @@ use crate::journal::{Journal, JournalError};
 use crate::outcome::{DrillOutcome, Outcome};
 use crate::plan::AsWritten;
 use crate::redact::Redactor;
-use crate::scenario::{Database, EnvironmentName, Scenario};
+use crate::scenario::{Credential, CredentialTarget, Database, EnvironmentName, Scenario};
 
 /// Runs what was asked for and returns the run's exit code. Everything found out is in the reports by then.
 ///
@@ -153,14 +153,24 @@ async fn start_local(
     Ok(Environment::Local(Box::new(Local::start(config).await?)))
 }
 
-/// The databases of a system of several clusters: the name that the prober uses, and the Service it stands for.
+/// The databases and pages of a system of several clusters: the name that the prober uses, and the Service it stands for.
 fn services(scenario: &Scenario) -> BTreeMap<String, (String, String, String)> {
+    let clusters: Vec<_> = scenario.system.clusters.iter().filter_map(|cluster| cluster.name.as_deref()).collect();
+    let of_page = |credential: &Credential| {
+        let CredentialTarget::Http(url) = &credential.target else { return None };
+        let uri: http::Uri = url.parse().ok()?;
+        let host = uri.host()?;
+        let [service, namespace, cluster] = host.split('.').collect::<Vec<_>>()[..] else { return None };
+        let service = (cluster.to_owned(), namespace.to_owned(), service.to_owned());
+        clusters.contains(&cluster).then(|| (host.to_owned(), service))
+    };
     let of_cluster = |database: &Database| {
         let (service, namespace) = database.host.split_once('.')?;
         let service = (database.cluster.clone()?, namespace.to_owned(), service.to_owned());
         Some((database.address(), service))
     };
-    scenario.databases.values().filter_map(of_cluster).collect()
+    let pages = scenario.credentials.iter().filter_map(of_page);
+    scenario.databases.values().filter_map(of_cluster).chain(pages).collect()
 }
 
 /// Looks for what the drills need, and gets it when asked to. `Some` is what keeps any drill from running.

@@ -63,10 +63,10 @@ fn the_hasura_runbook_has_what_a_person_does_by_hand_as_steps_too() {
     let runbook = ours("hasura/runbook.md");
     let found: Vec<_> = runbook.procedures.iter().map(|p| (p.name.as_str(), p.steps.len())).collect();
     let expected = [
-        ("Configure backup on a Hasura project", 5),
+        ("Configure backup on a Hasura project", 6),
         ("More options", 1),
         ("Setup for the recovery", 4),
-        ("Configure the recovery to start", 1),
+        ("Configure the recovery to start", 2),
         ("Checking status", 1),
         ("Post recovery steps", 7),
     ];
