@@ -35,9 +35,11 @@ pub async fn run(assignment: &Assignment<'_>, stage: &mut Stage, record: &mut Re
         let finding = files(assignment, stage, evidence, name).await;
         write(record, &format!("content of files {name}"), CheckKind::Content, phase, started, finding);
     }
+    let mut came_back = false;
     if assignment.scenario.ledger.is_some() {
         let started = Instant::now();
         let finding = nonces(assignment, stage, evidence).await;
+        came_back = matches!(finding, Ok((CheckResult::Held, _)));
         write(record, "point in time", CheckKind::PointInTime, phase, started, finding);
         let started = Instant::now();
         let finding = ledger_prefix(assignment, stage, evidence).await;
@@ -50,8 +52,12 @@ pub async fn run(assignment: &Assignment<'_>, stage: &mut Stage, record: &mut Re
     if let Some(finding) = archive::stopped(assignment, stage).await {
         write(record, "nothing is shipped any more", CheckKind::Other, phase, started, finding);
     }
-    if assignment.plan.aim() == Aim::Recovery {
-        after_the_recovery(assignment, stage, record, evidence).await;
+    match assignment.plan.aim() {
+        Aim::Recovery if came_back => after_the_recovery(assignment, stage, record, evidence).await,
+        Aim::Recovery => {
+            record.notice("the database is not restarted: what had to come back is not there to begin with")
+        }
+        Aim::Maintenance => {}
     }
 }
 
