@@ -94,6 +94,8 @@ pub enum Action {
     CronJob { object: ObjectName },
     /// Nothing runs.
     Human,
+    /// Nothing runs: the erratum of this id takes the step out.
+    Removed { erratum: String },
 }
 
 /// An open place, by byte span.

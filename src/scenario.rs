@@ -5,10 +5,12 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+mod binding;
 mod cluster;
 mod data;
 mod discover;
 mod document;
+mod erratum;
 mod file;
 mod procedure;
 mod promise;
@@ -24,7 +26,7 @@ pub use discover::Scenarios;
 pub use document::RunbookSource;
 pub use promise::{BackupDuration, DrillAcceptance, EnvironmentName, Objective, Schedule};
 pub use step::{
-    Binding, Change, Deed, Edit, Erratum, Find, SlotBinding, SlotSource, StepRef, Terminal, Waived, Waiver,
+    Binding, Change, Deed, Edit, Erratum, ErratumKind, Find, SlotBinding, SlotSource, StepRef, Terminal, Waived, Waiver,
 };
 pub use store::{S3, Store, StoreKind};
 pub use value::parse_size;

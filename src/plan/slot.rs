@@ -130,7 +130,7 @@ impl PlannedStep {
     pub fn fill(&self, value: impl Fn(&SlotSource) -> Option<Secret>) -> Result<Filled, FillError> {
         let content = match &self.action {
             Action::Apply { content } | Action::Compare { content } => Some(content),
-            Action::Shell | Action::CronJob { .. } | Action::Human => None,
+            Action::Shell | Action::CronJob { .. } | Action::Human | Action::Removed { .. } => None,
         };
         let text = fill_text(&self.text, self.slots_within(SlotText::Command), &value)?;
         let content = content.map(|content| fill_text(content, self.slots_within(SlotText::Content), &value));
