@@ -19,8 +19,10 @@ use crate::probe::Request;
 use crate::scenario::{Checkpoint, EnvironmentName, Scenario, SeedSize, Writers};
 use crate::system::Systems;
 
+pub mod checkout;
 mod credential;
 mod cron_job;
+pub mod editor;
 pub mod event;
 mod evidence;
 mod fill;

@@ -19,6 +19,7 @@ mod step;
 mod store;
 mod value;
 mod version;
+mod workstation;
 pub mod yaml;
 
 pub use data::{Database, DatabaseKind, FileTree, Login, Repository, SecondRole, Seed, SeedSize};
@@ -31,6 +32,7 @@ pub use step::{
 pub use store::{S3, Store, StoreKind};
 pub use value::parse_size;
 pub use version::VersionRange;
+pub use workstation::{ESCROW, Entry, EntryKind, Workstation};
 
 use crate::outcome::{Acceptance, Expectation, ProgramLabel, SourceRef};
 
@@ -44,6 +46,7 @@ pub struct Scenario {
     pub file: PathBuf,
     pub runbook: RunbookSource,
     pub system: SystemSource,
+    pub workstation: Option<Workstation>,
     /// By image reference, as the manifests name it.
     pub images: BTreeMap<String, ImageBinding>,
     pub stores: BTreeMap<String, Store>,

@@ -1,5 +1,5 @@
-//! What a scenario says of single steps, in plans: errata of some drills, things that the page leaves out, and what is wrong
-//! with any of it, each with its line.
+//! What a scenario says of single steps, in plans: errata of some drills, things that the page leaves out, editors that a command
+//! opens; what the workstation has for them; and what is wrong with any of it, each with its line.
 
 use std::path::Path;
 
@@ -25,6 +25,7 @@ const PAGE: &str = "\
    load latest
    ```
 2. `kubectl -n shop edit secret db`
+3. Tell the others.
 ";
 
 const SCENARIO: &str = "\
@@ -51,6 +52,11 @@ fn plan_as(more: &str, as_written: AsWritten) -> Result<Plan, Problems> {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("system")).unwrap();
     std::fs::write(folder.path().join("page.md"), PAGE).unwrap();
+    std::fs::create_dir(folder.path().join("repository")).unwrap();
+    std::fs::write(folder.path().join("repository/save.sh"), "true\n").unwrap();
+    std::os::unix::fs::symlink("repository", folder.path().join("a link")).unwrap();
+    std::fs::create_dir(folder.path().join("linked")).unwrap();
+    std::os::unix::fs::symlink("save.sh", folder.path().join("linked/run.sh")).unwrap();
     let file = folder.path().join("scenario.yaml");
     let scenario = Scenario::parse(&file, &format!("{SCENARIO}{more}"), jiff::civil::date(2026, 11, 21))?;
     let runbook = Runbook::from_markdown(Path::new("page.md"), PAGE.to_owned());
@@ -140,7 +146,7 @@ fn a_command_that_is_taken_out_stays_in_the_plan_and_its_neighbours_run() {
     assert_eq!(rows(saved), [(5, TextLabel::Verbatim, "sh save.sh"), (6, TextLabel::Corrected, "rm -rf old")]);
     assert_eq!((&saved[0].action, &saved[1].action), (&Action::Shell, &Action::Removed { erratum: "a".to_owned() }));
     assert_eq!(drill(&plan, "plain").errata[0].correction, "not run");
-    assert_eq!(plan.uncovered, []);
+    assert!(plan.uncovered.iter().all(|note| !note.what.contains("rm -rf")), "{:?}", plan.uncovered);
     assert!(plan.to_string().contains("page.md:6 corrected    rm -rf old  (not run)  [a]"), "{plan}");
     let as_written = plan_as(&more, AsWritten::Yes).unwrap_or_else(|problems| panic!("{problems}"));
     assert!(drill(&as_written, "plain").backup.iter().all(|step| step.action == Action::Shell));
@@ -173,4 +179,67 @@ fn an_erratum_that_says_two_things_at_once_is_refused() {
         let problems = problems(&more);
         assert!(problems.len() == 1 && problems[0].starts_with(says), "{says}: {problems:?}");
     }
+}
+
+const EDITOR: &str = "
+bindings:
+  - step: { procedure: Bring back, item: 2 }
+    editor: printf 's|x|%s|' THE_PASSWORD | sed -i -f - \"$1\"
+    human: { time: 1m, source: our estimate }
+slots:
+  - place: THE_PASSWORD
+    from: { output: { procedure: Bring back, item: 1 }, pattern: 'password: (.*)' }
+";
+
+#[test]
+fn an_editor_that_a_command_opens_is_a_script_with_places_for_values() {
+    let plan = plan(EDITOR);
+    let edit = &drill(&plan, "plain").restore[1];
+    assert_eq!((edit.text.as_str(), edit.label), ("kubectl -n shop edit secret db", TextLabel::Equivalent));
+    let filled = edit.fill(|_| Some(redrill::redact::Secret::new("aGVsbG8="))).unwrap();
+    assert_eq!(filled.text.expose(), edit.text);
+    let script = "printf 's|x|%s|' aGVsbG8= | sed -i -f - \"$1\"";
+    assert_eq!(filled.content.unwrap().expose(), script);
+    assert!(plan.to_string().contains("edit secret db  (a script does what is done in the editor)"), "{plan}");
+}
+
+#[test]
+fn an_editor_that_cannot_be_bound_is_refused() {
+    let with = |old: &str, new: &str| {
+        assert_eq!(EDITOR.matches(old).count(), 1, "{old}");
+        EDITOR.replace(old, new)
+    };
+    let from = "    from: { output: { procedure: Bring back, item: 1 }, pattern: 'password: (.*)' }\n";
+    let human = "    human: { time: 1m, source: our estimate }\n";
+    for (more, says) in [
+        (with(human, ""), "4: an edit takes a person time: say `human` with its `time` and `source`"),
+        (with(from, ""), "7: slot `THE_PASSWORD` has no source: say `from:` with a value"),
+        (with("place: THE_PASSWORD", "place: PASSWORD"), "7: slot `PASSWORD` is in no step any more"),
+        (with("item: 2 }", "item: 3 }"), "3: binding: the step is no command that could open an editor: `edit` names"),
+        (with("item: 1 }", "item: 2 }"), "7: slot `THE_PASSWORD` of page.md:15 takes what page.md:15 prints"),
+        (
+            with("    editor:", "    edit: a\n    editor:"),
+            "5: only one of `run`, `compare`, `edit`, `editor` and `provided`",
+        ),
+        (with(human, &format!("{human}    script: sed\n")), "6: unknown field `script`"),
+        (with("    editor:", "    script: sed\n    editor:"), "4: unknown field `script`"),
+    ] {
+        let problems = problems(&more);
+        assert!(problems.iter().any(|problem| problem.starts_with(says)), "{says}: {problems:?}");
+    }
+}
+
+#[test]
+fn a_workstation_has_a_folder_of_plain_files() {
+    plan("workstation: { folder: repository }\n");
+    for (folder, says) in [
+        ("repositroy", "1: folder of the workstation `repositroy` is not there: looked for "),
+        ("page.md", "page.md is no folder: name the one to work in"),
+        ("a link", "1: `a link` cannot be a folder's name on the workstation: take plain characters"),
+        ("linked", "linked/run.sh is neither a file nor a folder: put the file itself there"),
+    ] {
+        let problems = problems(&format!("workstation: {{ folder: {folder} }}\n"));
+        assert!(problems.len() == 1 && problems[0].contains(says), "{says}: {problems:?}");
+    }
+    assert_eq!(problems("workstation: { }\n"), ["1: `folder` is missing here"]);
 }

@@ -74,7 +74,7 @@ async fn one(
         Action::Human => Ran::unseen(step, StepResult::Succeeded),
         Action::Removed { erratum } => Ran::unseen(step, StepResult::Removed { erratum: erratum.clone() }),
         Action::CronJob { object } => cron_job::run(stage, record, step, object).await,
-        Action::Shell | Action::Apply { .. } | Action::Compare { .. } => {
+        Action::Shell | Action::Apply { .. } | Action::Compare { .. } | Action::Editor { .. } => {
             match fill::fill(step, stage, operator).await {
                 Ok(filled) => operator.perform(stage, record, step, filled).await,
                 Err(halt) => Ran::unseen(step, record.cleaned(halt).into()),

@@ -213,6 +213,7 @@ impl<'s> Planner<'s> {
                 (command.clone(), Action::Compare { content: corrected }, TextLabel::Equivalent)
             }
             Some(Deed::Edit { file, script }) => (edit::command(file, script), Action::Shell, TextLabel::Equivalent),
+            Some(Deed::Editor(script)) => (corrected, Action::Editor { script: script.clone() }, TextLabel::Equivalent),
             Some(Deed::Human) => (corrected, Action::Human, TextLabel::Human),
             None if is_command || reader == SessionKind::Sql && is_sql(&step.kind) => {
                 (corrected, Action::Shell, TextLabel::Verbatim)
@@ -224,11 +225,12 @@ impl<'s> Planner<'s> {
         if action != Action::Human {
             slots = self.find_slots(&text, SlotText::Command, &own);
         }
-        if let Action::Apply { content } | Action::Compare { content } = &action {
+        if let Action::Apply { content } | Action::Compare { content } | Action::Editor { script: content } = &action {
             slots.extend(self.find_slots(content, SlotText::Content, &own));
         }
         self.refuse_ambiguous_slots(&own, &slots);
-        if is_command && action == Action::Shell && label == TextLabel::Verbatim {
+        let is_documented = action == Action::Shell && label == TextLabel::Verbatim;
+        if is_command && (is_documented || matches!(action, Action::Editor { .. })) {
             self.refuse_open_places(&text, &slots, step);
         }
         Some(PlannedStep {

@@ -26,17 +26,17 @@ impl ScenarioReader<'_> {
         Some(Binding { step: step?, deed: deed?, human: human?, slots: slots?, terminal })
     }
 
-    /// What is done: one of `run`, `compare`, `edit` and `provided`, or human time alone.
+    /// What is done: one of `run`, `compare`, `edit`, `editor` and `provided`, or human time alone.
     fn deed(&self, fields: &mut Fields<'_, '_>, node: &Node, has_human_time: bool) -> Option<Deed> {
         let r = self.reader;
-        let names = ["run", "compare", "edit", "provided"];
+        let names = ["run", "compare", "edit", "editor", "provided"];
         let named: Vec<_> = names.into_iter().filter_map(|name| Some((name, fields.node(name)?))).collect();
         let is_edit = named.iter().any(|(name, _)| *name == "edit");
         let script = if is_edit { fields.optional("script", |node| r.text(node)) } else { None };
         match named.as_slice() {
             [("run", node)] => r.text(node).map(Deed::Run),
             [("compare", node)] => r.text(node).map(Deed::Compare),
-            [("edit", _)] if !has_human_time => {
+            [("edit" | "editor", node)] if !has_human_time => {
                 r.refuse(node.line, "an edit takes a person time: say `human` with its `time` and `source`")
             }
             [("edit", file)] => match script {
@@ -44,15 +44,17 @@ impl ScenarioReader<'_> {
                 Some(None) => None,
                 None => r.refuse(file.line, "say in `script` what is done to the file in the editor"),
             },
+            [("editor", node)] => r.text(node).map(Deed::Editor),
             [(_, node)] => r.text(node).map(Deed::Provided),
             [] if has_human_time => Some(Deed::Human),
             [] => r.refuse(
                 node.line,
-                "say what a person does: `run`, `compare`, `edit`, `provided`, or `human` time alone",
+                "say what a person does: `run`, `compare`, `edit`, `editor`, `provided`, or `human` time alone",
             ),
-            [_, (_, second), ..] => {
-                r.refuse(second.line, "only one of `run`, `compare`, `edit` and `provided` can be what is done")
-            }
+            [_, (_, second), ..] => r.refuse(
+                second.line,
+                "only one of `run`, `compare`, `edit`, `editor` and `provided` can be what is done",
+            ),
         }
     }
 

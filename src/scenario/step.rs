@@ -44,6 +44,8 @@ pub enum Deed {
     Human,
     /// A script for what a person does to `file` in an editor; it has to change it.
     Edit { file: String, script: String },
+    /// The command itself, and a script for what a person does to `$1` in the editor that it opens; it has to change it.
+    Editor(String),
     /// Nothing is left to do: the environment has what the step would fetch from outside. Why it would be needed in earnest.
     Provided(String),
 }
