@@ -23,6 +23,7 @@ pub mod checkout;
 mod credential;
 mod cron_job;
 pub mod editor;
+pub mod escrow;
 pub mod event;
 mod evidence;
 mod fill;
@@ -202,6 +203,7 @@ impl Course<'_> {
             environment.lose(cluster).await?;
             stage.sites.retain(|site| site.cluster.as_ref() != Some(cluster));
         }
+        escrow::lay_out(&stage.kubernetes, &stage.values).await?;
         loss_proof::run(assignment, stage, record, evidence).await?;
         self.check_credentials(Checkpoint::Lost).await;
         self.stage.lost_at = Some(Instant::now());
