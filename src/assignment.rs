@@ -12,6 +12,7 @@ use crate::outcome::{DrillOutcome, ErratumOutcome};
 use crate::plan::{AsWritten, DrillPlan};
 use crate::problem::Problems;
 use crate::scenario::{EnvironmentName, Scenario, Scenarios, StoreKind};
+use crate::system::image;
 
 /// A scenario with all that it names.
 pub struct PreparedScenario {
@@ -152,6 +153,10 @@ impl PreparedScenario {
         // What stands for no single program (a package, the kernel) is told by its version alone.
         for (name, tool) in tools.iter().filter(|(_, tool)| tool.path.is_file()) {
             digests.insert(format!("program {name}"), of_file(&tool.path));
+        }
+        if let Some(workstation) = &self.scenario.workstation {
+            let digest = image::digest(&workstation.folder).unwrap_or_else(|error| format!("unreadable: {error}"));
+            digests.insert(format!("workstation {}", workstation.name), digest);
         }
         for (reference, image) in &self.checked.images {
             digests.insert(format!("image {reference}"), image.digest.clone());

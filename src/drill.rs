@@ -20,8 +20,11 @@ use crate::scenario::{Checkpoint, EnvironmentName, Scenario, SeedSize, Writers};
 use crate::system::Systems;
 
 mod archive;
+pub mod checkout;
 mod credential;
 mod cron_job;
+pub mod editor;
+pub mod escrow;
 pub mod event;
 mod evidence;
 mod fill;
@@ -208,6 +211,7 @@ impl Course<'_> {
             environment.lose(cluster).await?;
             stage.sites.retain(|site| site.cluster.as_ref() != Some(cluster));
         }
+        escrow::lay_out(&stage.kubernetes, &stage.values).await?;
         loss_proof::run(assignment, stage, record, evidence).await?;
         self.check(Checkpoint::Lost, Phase::Loss).await;
         self.stage.lost_at = Some(Instant::now());

@@ -42,6 +42,8 @@ impl std::fmt::Display for SourceRef {
 pub enum TextLabel {
     Verbatim,
     Corrected,
+    /// Is for something that the document promises and has no procedure for.
+    Undocumented,
     /// Stands in for a click, an edit or a prompt.
     Equivalent,
     Human,
@@ -112,6 +114,10 @@ pub enum StepResult {
     },
     NotRun {
         reason: String,
+    },
+    /// Not run on purpose: an erratum takes it out.
+    Removed {
+        erratum: String,
     },
 }
 

@@ -100,10 +100,14 @@ pub enum Action {
     Apply { content: String },
     /// Type `text`; its output, one JSON object, must contain the YAML `content` (`plan::fragment::missing`).
     Compare { content: String },
+    /// Type `text`, which opens an editor: `script`, slots filled, does to the file what a person does in it.
+    Editor { script: String },
     /// Run the CronJob once, as its clock would: a Job from its template. The step is over when the Job is.
     CronJob { object: ObjectName },
     /// Nothing runs.
     Human,
+    /// Nothing runs: the erratum of this id takes the step out.
+    Removed { erratum: String },
 }
 
 /// An open place, by byte span.
@@ -121,7 +125,7 @@ pub struct Slot {
 pub enum SlotText {
     /// `PlannedStep::text`.
     Command,
-    /// `content` of `Apply` or `Compare`.
+    /// `content` of `Apply` or `Compare`, `script` of `Editor`.
     Content,
 }
 

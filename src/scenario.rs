@@ -5,11 +5,13 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+mod binding;
 mod cluster;
 mod data;
 mod discover;
 mod document;
 mod drill;
+mod erratum;
 mod file;
 mod procedure;
 mod promise;
@@ -18,6 +20,7 @@ mod step;
 mod store;
 mod value;
 mod version;
+mod workstation;
 pub mod yaml;
 
 pub use data::{Database, DatabaseKind, FileTree, Login, Repository, SecondRole, Seed, SeedSize};
@@ -26,11 +29,12 @@ pub use document::RunbookSource;
 pub use drill::{Archive, Archiving, Checkpoint, Drill, Part, Readiness, RecoveryPoint, Serving, Writers};
 pub use promise::{BackupDuration, DrillAcceptance, EnvironmentName, Objective, Schedule};
 pub use step::{
-    Binding, Change, Deed, Edit, Erratum, Find, SlotBinding, SlotSource, StepRef, Terminal, Waived, Waiver,
+    Binding, Change, Deed, Edit, Erratum, ErratumKind, Find, SlotBinding, SlotSource, StepRef, Terminal, Waived, Waiver,
 };
 pub use store::{S3, Store, StoreKind};
 pub use value::parse_size;
 pub use version::VersionRange;
+pub use workstation::{ESCROW, Entry, EntryKind, Workstation};
 
 use crate::outcome::{Acceptance, Expectation, ProgramLabel, SourceRef};
 
@@ -44,6 +48,7 @@ pub struct Scenario {
     pub file: PathBuf,
     pub runbook: RunbookSource,
     pub system: SystemSource,
+    pub workstation: Option<Workstation>,
     /// By image reference, as the manifests name it.
     pub images: BTreeMap<String, ImageBinding>,
     pub stores: BTreeMap<String, Store>,

@@ -4,9 +4,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use redrill::drill::{stage, station};
+use redrill::drill::value::Values;
+use redrill::drill::{escrow, stage, station};
 use redrill::environment::local::{Local, LocalConfig};
 use redrill::kubernetes::{self, ExecRequest, Kubernetes, Terminal, wait_for};
+use redrill::outcome::SourceRef;
+use redrill::redact::Redactor;
+use redrill::scenario::{Escrow, Loss, ObjectName};
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 
@@ -115,7 +119,12 @@ async fn the_operator_goes_between_contexts_and_each_name_leads_to_its_cluster()
     }
     the_output_of_a_pod_that_is_killed_ends(old).await;
 
+    let mut values = Values::new(local.clusters.clone(), Redactor::new(), 7);
+    let kept = |cluster: &str| Escrow::Secret(object(cluster, "which"));
+    let escrow = vec![kept("old"), kept("new"), Escrow::Secret(object("old", "gone")), Escrow::Manifests];
+    values.keep(&Loss { claims: Vec::new(), clusters: vec!["old".to_owned()], escrow, source: line() }).await.unwrap();
     local.lose("old").await.expect("lost");
+    what_survives_a_lost_cluster_lies_with_the_operator(home, &values).await;
     let gone = old.list(kubernetes::NAMESPACE, "").await.expect_err("nobody answers for it");
     assert!(!gone.is_answer(), "{gone}");
     let said = operator("kubectl --context old get secret which").await;
@@ -123,6 +132,27 @@ async fn the_operator_goes_between_contexts_and_each_name_leads_to_its_cluster()
     assert!(operator("kubectl --context new get secret which").await.contains("which"));
     local.lose("old").await.expect_err("it is lost already");
     assert_eq!(local.tear_down().await.expect("torn down"), Vec::<String>::new());
+}
+
+fn line() -> SourceRef {
+    SourceRef { file: "scenario.yaml".to_owned(), line: 1 }
+}
+
+fn object(cluster: &str, name: &str) -> ObjectName {
+    ObjectName { cluster: Some(cluster.to_owned()), namespace: "shop".to_owned(), name: name.to_owned() }
+}
+
+/// As manifests, for the operator's eyes alone, and another cluster takes them.
+async fn what_survives_a_lost_cluster_lies_with_the_operator(home: &Kubernetes, values: &Values) {
+    escrow::lay_out(home, values).await.unwrap_or_else(|halt| panic!("{halt:?}"));
+    let operator = async |script: &str| sh(home, station::NAMESPACE, station::WORKSTATION, script).await;
+    let found = operator("cd ~/escrow && find . -type f -printf '%m %p\\n' && stat -c %a . old").await;
+    assert_eq!(found, "600 ./old/shop/secret-which.yaml\n700\n700\n");
+    let manifest = operator("cat ~/escrow/old/shop/secret-which.yaml").await;
+    assert!(manifest.contains("  name: b2xk") && !manifest.contains("uid"), "{manifest}");
+    let applied =
+        operator("sed s/which/restored/ ~/escrow/old/shop/secret-which.yaml | kubectl --context new create -f -");
+    assert_eq!(applied.await, "secret/restored created\n");
 }
 
 /// Whoever talks to a program in a pod must hear that it is gone.

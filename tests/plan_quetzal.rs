@@ -115,7 +115,7 @@ fn what_the_scenario_gets_wrong_is_said_with_its_line() {
         (
             "    provided: nothing",
             "    run: \"true\"\n    provided: nothing",
-            "only one of `run`, `compare`, `edit` and `provided`",
+            "only one of `run`, `compare`, `edit`, `editor` and `provided`",
         ),
         (
             "    run: kubectl scale deployment quetzal-app quetzal-worker --replicas=0\n",

@@ -159,7 +159,7 @@ fn a_plan_in_lines_names_each_steps_line_label_and_erratum() {
     assert_eq!(lines[0], "taiga/manual");
     assert_eq!(
         lines[4],
-        "  backup    runbook.md:17 corrected  kubectl -n taiga exec -it deploy/backup-restore -- backup.bb  [taiga-exec-deploy]"
+        "  backup    runbook.md:17 corrected    kubectl -n taiga exec -it deploy/backup-restore -- backup.bb  [taiga-exec-deploy]"
     );
     let erratum = "  erratum taiga-exec-deploy runbook.md:17: `exec -it backup-restore --` -> `exec -it deploy/backup-restore --`";
     assert!(lines.contains(&erratum), "{shown}");

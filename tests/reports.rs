@@ -275,3 +275,21 @@ fn generated(count: usize) -> Vec<Outcome> {
     let mut runner = TestRunner::deterministic();
     (0..count).map(|_| any_run().new_tree(&mut runner).expect("a value").current()).collect()
 }
+
+#[test]
+fn every_report_says_what_is_in_no_document_and_what_was_taken_out() {
+    let mut drill = spoiled(&[(Spoil::Erratum, "it takes too much".to_owned())]);
+    drill.steps[0].text = TextLabel::Undocumented;
+    let (line, removed) = (drill.errata[0].source.line, StepResult::Removed { erratum: "too-much".to_owned() });
+    drill.steps.push(StepOutcome { result: removed, ..sample::step(Phase::Restore, line, "rm -rf old") });
+    assert_eq!(drill.verdict(), Verdict::Corrected);
+    let outcome = run(vec![drill]);
+    let look = Look { width: 120, color: Color::Plain, times: Times::Hidden };
+    for said in [summary(&outcome, None, &look), report_named(&outcome, "index.html")] {
+        assert!(said.contains("UNDOCUMENTED") && said.contains("removed"), "{said}");
+    }
+    let json = report_named(&outcome, "results.json");
+    assert!(json.contains("\"text\": \"undocumented\"") && json.contains("\"erratum\": \"too-much\""), "{json}");
+    let junit = report_named(&outcome, "junit.xml");
+    assert!(junit.contains("text: undocumented") && junit.contains("erratum too-much takes it out"), "{junit}");
+}

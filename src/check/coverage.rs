@@ -77,7 +77,7 @@ fn typed(scenario: &Scenario, runbook: &Runbook) -> BTreeSet<String> {
     let steps = runbook.procedures.iter().flat_map(|procedure| &procedure.steps).map(|step| step.kind.text());
     let deeds = scenario.bindings.iter().filter_map(|Binding { deed, .. }| match deed {
         Deed::Run(command) | Deed::Compare(command) => Some(command.as_str()),
-        Deed::Edit { script, .. } => Some(script.as_str()),
+        Deed::Edit { script, .. } | Deed::Editor(script) => Some(script.as_str()),
         Deed::Human | Deed::Provided(_) => None,
     });
     let words = |text: &'_ str| -> Vec<String> {

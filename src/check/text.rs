@@ -87,12 +87,15 @@ impl fmt::Display for PlannedStep {
         let label = match self.label {
             TextLabel::Verbatim => "verbatim",
             TextLabel::Corrected => "corrected",
+            TextLabel::Undocumented => "undocumented",
             TextLabel::Equivalent => "equivalent",
             TextLabel::Human => "human",
         };
-        write!(f, "{} {label:<10} {}", self.source, self.summary())?;
+        write!(f, "{} {label:<12} {}", self.source, self.summary())?;
         match &self.action {
             Action::Compare { .. } => f.write_str("  (must hold what the page shows)")?,
+            Action::Editor { .. } => f.write_str("  (a script does what is done in the editor)")?,
+            Action::Removed { .. } => f.write_str("  (not run)")?,
             Action::Shell | Action::Apply { .. } | Action::CronJob { .. } | Action::Human => {}
         }
         if !self.errata.is_empty() {

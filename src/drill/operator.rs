@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 
+use crate::drill::editor::{self, Edit};
 use crate::drill::event::{EventSender, Happening};
 use crate::drill::ran::Ran;
 use crate::drill::record::{Halt, Record};
@@ -19,7 +20,7 @@ use crate::plan::{Action, Filled, PlannedStep};
 use crate::scenario::{StepRef, Terminal as Place};
 use crate::session::{
     Deadlines, HiddenFailure, OutputSink, Session, SessionConfig, StatementStatus, StepRun, StepStatus, StepText,
-    Terminal, WORKSTATION_SHELL,
+    Terminal,
 };
 
 /// Bytes of a step's output that are kept for slots and for the report of a failure.
@@ -48,11 +49,12 @@ impl Operator {
 
     /// A shell on the workstation.
     async fn open(stage: &Stage, record: &Record, log: &StepLog) -> Result<Session, Halt> {
+        let argv = station::shell(stage.folder.as_deref());
         let request = ExecRequest {
             namespace: station::NAMESPACE,
             pod: station::WORKSTATION,
             container: None,
-            argv: &WORKSTATION_SHELL,
+            argv: &argv,
             terminal: Wanted::Yes,
         };
         let exec = stage.kubernetes.exec(&request).await?;
@@ -85,14 +87,14 @@ impl Operator {
             ran.result = halt.into();
             return ran;
         }
-        let text = match self.lay_out(stage, &filled).await {
+        let text = match self.lay_out(stage, step, &filled).await {
             Ok(text) => text,
             Err(halt) => {
                 ran.result = halt.into();
                 return ran;
             }
         };
-        ran.command = record.redactor.redact(&text);
+        ran.command = record.redactor.redact(&shown(step, &filled, &text));
         match stage.logs.open(step) {
             Ok((file, name)) => {
                 self.log.begin(file);
@@ -106,13 +108,14 @@ impl Operator {
             }
         }
         let typed = StepText { text, source: step.source.clone() };
-        let run = match (step.terminal, &mut self.second) {
-            (Place::Second, Some(second)) => second.run(&typed).await,
-            (Place::Same, _) | (Place::Second, None) => self.session.run(&typed).await,
-        };
+        let run = self.terminal_of(step).run(&typed).await;
         self.log.end();
+        let edits = match &step.action {
+            Action::Editor { .. } => editor::take_away(&stage.kubernetes).await.map(Some),
+            _ => Ok(None),
+        };
         match run {
-            Ok(run) => self.judge(step, &filled, run, record, &mut ran),
+            Ok(run) => self.judge(step, &filled, run, edits, record, &mut ran),
             Err(error) => {
                 let remedy = "run the drill again".to_owned();
                 ran.result = StepResult::Unverified { reason: chain(&error), remedy };
@@ -126,12 +129,32 @@ impl Operator {
         if step.terminal == Place::Second && self.second.is_none() {
             self.second = Some(Self::open(stage, record, &self.log).await?);
         }
+        let depth = self.terminal_of(step).depth();
+        if depth > 0 && matches!(step.action, Action::Editor { .. }) {
+            let reason =
+                "the editor would open in the session that is open there, and redrill has one on the workstation";
+            return Err(Halt::unverified(
+                reason,
+                "bind the step with `edit`, or let it be typed in the second terminal",
+            ));
+        }
         Ok(())
     }
 
-    /// Puts a fragment's file where the command can name it.
-    async fn lay_out(&mut self, stage: &Stage, filled: &Filled) -> Result<String, Halt> {
+    fn terminal_of(&mut self, step: &PlannedStep) -> &mut Session {
+        match (step.terminal, &mut self.second) {
+            (Place::Second, Some(second)) => second,
+            (Place::Same, _) | (Place::Second, None) => &mut self.session,
+        }
+    }
+
+    /// Puts a fragment's file where the command can name it, or an editor's script where the editor finds it.
+    async fn lay_out(&mut self, stage: &Stage, step: &PlannedStep, filled: &Filled) -> Result<String, Halt> {
         let text = filled.text.expose();
+        if let (Action::Editor { .. }, Some(script)) = (&step.action, &filled.content) {
+            editor::lay_ready(&stage.kubernetes, script).await?;
+            return Ok(text.to_owned());
+        }
         let Some(content) = filled.content.as_ref().filter(|_| text.contains("{fragment}")) else {
             return Ok(text.to_owned());
         };
@@ -141,11 +164,21 @@ impl Operator {
         Ok(text.replace("{fragment}", &path))
     }
 
-    fn judge(&mut self, step: &PlannedStep, filled: &Filled, run: StepRun, record: &Record, ran: &mut Ran) {
+    fn judge(
+        &mut self,
+        step: &PlannedStep,
+        filled: &Filled,
+        run: StepRun,
+        edits: Edits,
+        record: &Record,
+        ran: &mut Ran,
+    ) {
         let printed = String::from_utf8_lossy(run.raw.expose()).into_owned();
-        ran.result = match run.first_failure() {
-            Some(failure) => failed(failure, &last_line(&run.output), record),
-            None => match (&step.action, &filled.content) {
+        let failure = run.first_failure();
+        ran.result = match (edited(edits, failure, &run, record), failure) {
+            (Some(result), _) => result,
+            (None, Some(failure)) => failed(failure, &last_line(&run.output), record),
+            (None, None) => match (&step.action, &filled.content) {
                 (Action::Compare { .. }, Some(content)) => compared(content.expose(), &printed, record),
                 _ => StepResult::Succeeded,
             },
@@ -168,6 +201,32 @@ impl Operator {
             second.close().await;
         }
         self.session.close().await;
+    }
+}
+
+/// What came of the editors that a step opened; `None` for a step that is to open none.
+type Edits = Result<Option<Vec<Edit>>, Halt>;
+
+/// What an edit has to say that the command does not.
+fn edited(edits: Edits, failure: Option<&StatementStatus>, run: &StepRun, record: &Record) -> Option<StepResult> {
+    let edits = match edits {
+        Ok(edits) => edits?,
+        Err(halt) => return Some(halt.into()),
+    };
+    let printed = String::from_utf8_lossy(&run.output);
+    let complaint = editor::complaint(&edits, failure.is_some(), &printed)?;
+    let command = run.statements.last().map(|statement| record.redactor.redact(&statement.text)).unwrap_or_default();
+    Some(StepResult::Failed { reason: format!("`{command}`: {complaint}"), exit: None })
+}
+
+/// What ran, as reports show it: what is done in an editor is no part of the command.
+fn shown(step: &PlannedStep, filled: &Filled, text: &str) -> String {
+    match (&step.action, &filled.content) {
+        (Action::Editor { .. }, Some(script)) => {
+            let script: String = script.expose().trim_end().lines().map(|line| format!("\n#   {line}")).collect();
+            format!("{text}\n# in the editor:{script}")
+        }
+        _ => text.to_owned(),
     }
 }
 

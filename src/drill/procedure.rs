@@ -72,8 +72,9 @@ async fn one(
     let started = Instant::now();
     let ran = match &step.action {
         Action::Human => Ran::unseen(step, StepResult::Succeeded),
+        Action::Removed { erratum } => Ran::unseen(step, StepResult::Removed { erratum: erratum.clone() }),
         Action::CronJob { object } => cron_job::run(stage, record, step, object).await,
-        Action::Shell | Action::Apply { .. } | Action::Compare { .. } => {
+        Action::Shell | Action::Apply { .. } | Action::Compare { .. } | Action::Editor { .. } => {
             match fill::fill(step, stage, operator).await {
                 Ok(filled) => operator.perform(stage, record, step, filled).await,
                 Err(halt) => Ran::unseen(step, record.cleaned(halt).into()),
@@ -81,7 +82,7 @@ async fn one(
         }
     };
     let halt = match &ran.result {
-        StepResult::Succeeded => None,
+        StepResult::Succeeded | StepResult::Removed { .. } => None,
         StepResult::Failed { .. } => Some(Halt::failed(format!("the step at {} did not succeed", step.source))),
         StepResult::Unverified { remedy, .. } => {
             Some(Halt::unverified(format!("how the step at {} went is not known", step.source), remedy.clone()))

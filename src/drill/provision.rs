@@ -9,7 +9,7 @@ use crate::drill::stage::{self, Stage, ask};
 use crate::drill::station;
 use crate::drill::unanswered::Unanswered;
 use crate::drill::value::Values;
-use crate::drill::{Assignment, Logs, seed, verify};
+use crate::drill::{Assignment, Logs, checkout, seed, verify};
 use crate::environment::{Environment, EnvironmentError};
 use crate::error::chain;
 use crate::outcome::{CheckKind, CheckResult, Phase};
@@ -48,6 +48,9 @@ pub async fn run(assignment: &Assignment<'_>, environment: &Environment, record:
     let mut stage =
         Stage::new(clusters, values, prober, logs, assignment.systems, &assignment.scenario.system.namespace);
     isolation(environment, &mut stage, record).await?;
+    if let Some(workstation) = &assignment.scenario.workstation {
+        stage.folder = Some(checkout::put(&stage.kubernetes, workstation).await?);
+    }
     for (cluster, system) in assignment.systems.iter() {
         for object in system.objects() {
             stage.clusters.of(cluster).create(&object.value).await?;

@@ -36,6 +36,8 @@ pub struct Stage {
     pub sites: Vec<Site>,
     /// Where the operator's commands look that name no namespace.
     pub context_namespace: String,
+    /// Where the operator's shells start: in the checkout, where the scenario has one.
+    pub folder: Option<String>,
     pub logs: Logs,
     /// What the system had before anything was done to it.
     pub provisioned: Provisioned,
@@ -77,6 +79,7 @@ impl Stage {
             ledger: None,
             sites,
             context_namespace: context_namespace.to_owned(),
+            folder: None,
             logs,
             provisioned: Provisioned::default(),
             outputs: Vec::new(),
@@ -218,25 +221,33 @@ impl<'a> FileProber<'a> {
 
 /// Writes a file on the workstation that only the operator can read.
 pub async fn write_file(kubernetes: &Kubernetes, path: &str, content: &str) -> Result<(), Halt> {
-    use tokio::io::AsyncWriteExt;
+    let path = shell_words::quote(path);
     // By length, since not every server can tell the end of stdin.
     let script = format!("umask 077 && mkdir -p \"$(dirname {path})\" && head -c {} > {path}", content.len());
+    on_workstation(kubernetes, "write a file", &script, content.as_bytes()).await.map(drop)
+}
+
+/// Runs a script on the workstation beside whatever the operator does, and says what it printed. Secrets go in as `input`: a
+/// script is an argument, for all to read.
+pub async fn on_workstation(kubernetes: &Kubernetes, doing: &str, script: &str, input: &[u8]) -> Result<String, Halt> {
+    use tokio::io::AsyncWriteExt;
+    let script = format!("exec 2>&1; {script}");
     let argv = ["sh", "-c", &script];
     let terminal = Terminal::No;
     let request =
         ExecRequest { namespace: NAMESPACE, pod: station::WORKSTATION, container: None, argv: &argv, terminal };
     let mut exec = kubernetes.exec(&request).await?;
     let failed =
-        |reason: String| Halt::unverified(format!("write a file on the workstation: {reason}"), "run the drill again");
+        |reason: String| Halt::unverified(format!("on the workstation, {doing}: {reason}"), "run the drill again");
     if let Some(stdin) = &mut exec.stdin {
-        stdin.write_all(content.as_bytes()).await.map_err(|error| failed(error.to_string()))?;
+        stdin.write_all(input).await.map_err(|error| failed(error.to_string()))?;
         stdin.flush().await.map_err(|error| failed(error.to_string()))?;
     }
     let mut output = String::new();
     let _ = exec.stdout.read_to_string(&mut output).await;
     match exec.exit.await {
-        Some(0) => Ok(()),
-        Some(code) => Err(failed(format!("exit {code}"))),
+        Some(0) => Ok(output),
+        Some(code) => Err(failed(format!("exit {code}: {}", output.trim_end()))),
         None => Err(failed("no exit status".to_owned())),
     }
 }

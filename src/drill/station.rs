@@ -6,8 +6,10 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::authority::Certificate;
+use crate::drill::editor;
 use crate::redact::Secret;
 use crate::scenario::FileTree;
+use crate::session::WORKSTATION_SHELL;
 
 /// The namespace of everything here but the file probers.
 pub const NAMESPACE: &str = "redrill";
@@ -22,6 +24,8 @@ pub const PROBER: &str = "prober";
 /// Where the operator's kubeconfig is given; the shell works on a copy, since runbooks change contexts.
 pub const KUBECONFIG: &str = "/run/redrill/kubeconfig";
 pub const HOME: &str = "/home/operator";
+/// Where the program is given that stands for every editor.
+const EDITOR: &str = "/run/redrill/editor";
 
 const LABEL: &str = "redrill.dev/part";
 
@@ -29,13 +33,24 @@ pub fn namespace() -> Value {
     json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
 }
 
-/// The operator's workstation: a Secret with the kubeconfig, and the pod.
+/// The operator's workstation: a Secret with the kubeconfig, the editor, and the pod.
 pub fn workstation(kubeconfig: &Secret) -> Vec<Value> {
     let start = format!(
         "umask 077; mkdir -p {HOME}/.kube && cp {KUBECONFIG}/config {HOME}/.kube/config && exec sleep infinity"
     );
+    let mut env = vec![
+        json!({"name": "HOME", "value": HOME}),
+        json!({"name": "KUBECONFIG", "value": format!("{HOME}/.kube/config")}),
+    ];
+    let editors = ["KUBE_EDITOR", "VISUAL", "EDITOR"];
+    env.extend(editors.map(|name| json!({"name": name, "value": format!("{EDITOR}/editor")})));
     vec![
         secret("workstation-kubeconfig", &[("config", kubeconfig)]),
+        json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": "workstation-editor", "namespace": NAMESPACE},
+            "data": {"editor": editor::program()},
+        }),
         pod(
             WORKSTATION,
             NAMESPACE,
@@ -43,20 +58,28 @@ pub fn workstation(kubeconfig: &Secret) -> Vec<Value> {
                 "terminationGracePeriodSeconds": 0,
                 "containers": [{
                     "name": "shell", "image": WORKSTATION_IMAGE, "command": ["sh", "-c", start],
-                    "env": [{"name": "HOME", "value": HOME}, {"name": "KUBECONFIG", "value": format!("{HOME}/.kube/config")}],
+                    "env": env,
                     "readinessProbe": {"exec": {"command": ["test", "-s", format!("{HOME}/.kube/config")]}},
                     "volumeMounts": [
                         {"name": "kubeconfig", "mountPath": KUBECONFIG, "readOnly": true},
+                        {"name": "editor", "mountPath": EDITOR, "readOnly": true},
                         {"name": "home", "mountPath": HOME},
                     ],
                 }],
                 "volumes": [
                     {"name": "kubeconfig", "secret": {"secretName": "workstation-kubeconfig", "defaultMode": 0o400}},
+                    {"name": "editor", "configMap": {"name": "workstation-editor", "defaultMode": 0o500}},
                     {"name": "home", "emptyDir": {}},
                 ],
             }),
         ),
     ]
+}
+
+/// The program of an operator's terminal, started in a folder where there is one.
+pub fn shell(folder: Option<&str>) -> Vec<&str> {
+    let there = folder.map(|folder| ["sh", "-c", r#"cd "$0" && exec "$@""#, folder]);
+    there.into_iter().flatten().chain(WORKSTATION_SHELL).collect()
 }
 
 /// The prober for everything that is reached over the network.

@@ -70,6 +70,11 @@ impl Values {
         Ok(())
     }
 
+    /// What was kept, each with its kind.
+    pub fn kept(&self) -> impl Iterator<Item = (&'static str, &ObjectName, &Value)> {
+        self.escrow.iter().map(|((kind, name), object)| (*kind, name, object))
+    }
+
     /// A secret as it is kept now.
     ///
     /// Errs where the object or the key is not there: what that means is for the caller to say.

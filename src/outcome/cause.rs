@@ -254,17 +254,24 @@ impl DrillOutcome {
             source: Some(erratum.source.clone()),
             text: format!("erratum {}: {}", erratum.id, erratum.reason),
         });
-        let undeclared = self.steps.iter().enumerate().filter(|(_, step)| {
-            step.text == TextLabel::Corrected && !self.errata.iter().any(|erratum| erratum.source == step.source)
-        });
-        errata
-            .chain(undeclared.map(|(index, step)| Cause {
+        let undeclared = self.steps.iter().enumerate().filter_map(|(index, step)| {
+            let how = match (&step.result, step.text) {
+                (StepResult::Removed { .. }, _) => "was taken out",
+                (_, TextLabel::Undocumented) => "is in no document",
+                (_, TextLabel::Corrected) => "ran corrected",
+                (_, TextLabel::Verbatim | TextLabel::Equivalent | TextLabel::Human) => return None,
+            };
+            let text = format!("`{}` {how}", first_line(&step.command));
+            let source = Some(step.source.clone());
+            let is_declared = self.errata.iter().any(|erratum| erratum.source == step.source);
+            (!is_declared).then_some(Cause {
                 verdict: Verdict::Corrected,
                 subject: Subject::Step { index },
-                source: Some(step.source.clone()),
-                text: format!("`{}` ran corrected", first_line(&step.command)),
-            }))
-            .collect()
+                source,
+                text,
+            })
+        });
+        errata.chain(undeclared).collect()
     }
 }
 
@@ -281,7 +288,7 @@ impl DrillOutcome {
 fn step_cause(index: usize, step: &StepOutcome) -> Option<Cause> {
     let command = first_line(&step.command);
     let (verdict, text) = match &step.result {
-        StepResult::Succeeded | StepResult::NotRun { .. } => return None,
+        StepResult::Succeeded | StepResult::NotRun { .. } | StepResult::Removed { .. } => return None,
         StepResult::Failed { reason, exit: Some(exit) } => {
             (Verdict::Failed, format!("`{command}` failed: {reason} (exit {exit})"))
         }

@@ -89,7 +89,12 @@ fn suits(binding: &Binding, step: &Step) -> Result<(), Problem> {
         Deed::Run(command) if !is_fragment && command.contains("{fragment}") => "the step is no fragment",
         Deed::Compare(_) if !is_fragment => "the step is no fragment, there is nothing to compare with",
         Deed::Edit { .. } if is_fragment => "a fragment is edited nowhere: `run` does something with it",
-        Deed::Run(_) | Deed::Compare(_) | Deed::Edit { .. } | Deed::Human | Deed::Provided(_) => return Ok(()),
+        Deed::Editor(_) if !matches!(step.kind, StepKind::Command { .. }) => {
+            "the step is no command that could open an editor: `edit` names a file"
+        }
+        Deed::Run(_) | Deed::Compare(_) | Deed::Edit { .. } | Deed::Editor(_) | Deed::Human | Deed::Provided(_) => {
+            return Ok(());
+        }
     };
     Err(Problem::new(&binding.step.source, format!("{message} ({})", step.source)))
 }

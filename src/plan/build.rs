@@ -8,13 +8,13 @@ mod slots;
 use pieces::part_of;
 
 use super::bound::{self, OfLines};
-use super::erratum::{self, Correction};
+use super::erratum::{self, Correction, Inserted};
 use super::locate::{self, StepPlace};
 use super::{Action, AppliedErratum, AsWritten, DrillPlan, Plan, PlannedStep, SlotText, coverage, edit};
 use crate::outcome::{Note, Phase, ProgramLabel, SourceRef, TextLabel};
 use crate::problem::Problems;
 use crate::runbook::{Procedure, Runbook, Step, StepKind};
-use crate::scenario::{Binding, Deed, Drill, ObjectName, Part, Scenario, SlotBinding, Terminal, Waiver};
+use crate::scenario::{Binding, Deed, Drill, ErratumKind, ObjectName, Part, Scenario, SlotBinding, Terminal, Waiver};
 use crate::session::{self, SessionKind};
 
 impl Plan {
@@ -69,7 +69,7 @@ impl<'s> Planner<'s> {
     }
 
     fn drill(&mut self, drill: &Drill) -> DrillPlan {
-        let mut reported = Reported::default();
+        let mut reported = Reported { drill: &drill.name, errata: Vec::new(), provided: Vec::new() };
         let mut phase = |parts: &[Part], phase| {
             let steps = parts.iter().flat_map(|part| self.part(part, phase, &mut reported));
             steps.collect::<Vec<_>>()
@@ -78,7 +78,7 @@ impl<'s> Planner<'s> {
         let restore = phase(&drill.restore, Phase::Restore);
         let reconcile = phase(&drill.reconcile, Phase::Reconcile);
         self.refuse_unproduced(&drill.name, backup.iter().chain(&restore).chain(&reconcile));
-        let Reported { errata, provided } = reported;
+        let Reported { errata, provided, .. } = reported;
         DrillPlan {
             name: drill.name.clone(),
             writers: drill.writers,
@@ -93,7 +93,7 @@ impl<'s> Planner<'s> {
         }
     }
 
-    fn part(&mut self, part: &Part, phase: Phase, reported: &mut Reported) -> Vec<PlannedStep> {
+    fn part(&mut self, part: &Part, phase: Phase, reported: &mut Reported<'_>) -> Vec<PlannedStep> {
         match part {
             Part::CronJob { object, source } => vec![self.cron_job(object, source, phase)],
             Part::Procedure { name, source } => match locate::procedure(self.runbook, name, source) {
@@ -127,7 +127,7 @@ impl<'s> Planner<'s> {
         }
     }
 
-    fn procedure(&mut self, index: usize, phase: Phase, reported: &mut Reported) -> Vec<PlannedStep> {
+    fn procedure(&mut self, index: usize, phase: Phase, reported: &mut Reported<'_>) -> Vec<PlannedStep> {
         let runbook = self.runbook;
         let procedure = &runbook.procedures[index];
         let mut planned = Vec::new();
@@ -135,13 +135,15 @@ impl<'s> Planner<'s> {
         for (number, step) in procedure.steps.iter().enumerate() {
             let place = StepPlace { procedure: index, step: number };
             let pieces = self.pieces(place, step);
-            let corrections = self.corrections_of(place, &pieces);
+            let corrections = self.corrections_of(place, &pieces, reported.drill);
             for (piece, corrections) in pieces.iter().zip(corrections) {
                 let own = part_of(step, piece);
                 if bound::about(self.waivers.get(&place), &piece.lines).is_some() {
                     continue;
                 }
+                let corrected = erratum::apply(own.kind.text(), &corrections);
                 let binding = bound::about(self.bindings.get(&place), &piece.lines);
+                let binding = binding.filter(|_| corrected.removed_by.is_none());
                 if let Some(Deed::Provided(why)) = binding.map(|binding| &binding.deed) {
                     self.run.insert(place);
                     let (source, what) = (Some(own.source.clone()), own.kind.text().to_owned());
@@ -149,16 +151,19 @@ impl<'s> Planner<'s> {
                     continue;
                 }
                 reported.errata.extend(corrections.iter().map(|correction| erratum::report(correction, &own)));
-                let corrected = erratum::apply(own.kind.text(), &corrections);
                 planned
                     .extend(corrected.before.into_iter().map(|insert| self.inserted(insert, procedure, &own, phase)));
-                match self.step(binding, procedure, &own, corrected.text, phase, reader) {
+                let done = match corrected.removed_by {
+                    Some(erratum) => Some(removed(erratum, procedure, &own, phase)),
+                    None => self.step(binding, procedure, &own, corrected.text, phase, reader),
+                };
+                match done {
                     Some(mut done) => {
                         self.run.insert(place);
                         if !corrected.changed_by.is_empty() {
                             done.label = TextLabel::Corrected;
                         }
-                        done.errata = corrected.changed_by;
+                        done.errata.extend(corrected.changed_by);
                         if done.action == Action::Shell && done.terminal == Terminal::Same {
                             reader = session::after(reader, &done.text);
                         }
@@ -175,25 +180,28 @@ impl<'s> Planner<'s> {
     /// A command that an erratum puts beside a step.
     fn inserted(
         &mut self,
-        (text, id): (String, String),
+        Inserted { command, erratum }: Inserted<'_>,
         procedure: &Procedure,
         beside: &Step,
         phase: Phase,
     ) -> PlannedStep {
-        let slots = self.find_slots(&text, SlotText::Command, &[]);
+        let slots = self.find_slots(command, SlotText::Command, &[]);
         PlannedStep {
             phase,
             source: beside.source.clone(),
             procedure: procedure.name.clone(),
             item: beside.item,
             documented: None,
-            label: TextLabel::Corrected,
-            program: self.program(&text),
-            text,
+            label: match erratum.kind {
+                ErratumKind::Wrong => TextLabel::Corrected,
+                ErratumKind::Undocumented => TextLabel::Undocumented,
+            },
+            program: self.program(command),
+            text: command.to_owned(),
             action: Action::Shell,
             terminal: Terminal::Same,
             human: None,
-            errata: vec![id],
+            errata: vec![erratum.id.clone()],
             slots,
         }
     }
@@ -216,6 +224,7 @@ impl<'s> Planner<'s> {
                 (command.clone(), Action::Compare { content: corrected }, TextLabel::Equivalent)
             }
             Some(Deed::Edit { file, script }) => (edit::command(file, script), Action::Shell, TextLabel::Equivalent),
+            Some(Deed::Editor(script)) => (corrected, Action::Editor { script: script.clone() }, TextLabel::Equivalent),
             Some(Deed::Human) => (corrected, Action::Human, TextLabel::Human),
             None if is_command || reader == SessionKind::Sql && is_sql(&step.kind) => {
                 (corrected, Action::Shell, TextLabel::Verbatim)
@@ -227,11 +236,12 @@ impl<'s> Planner<'s> {
         if action != Action::Human {
             slots = self.find_slots(&text, SlotText::Command, &own);
         }
-        if let Action::Apply { content } | Action::Compare { content } = &action {
+        if let Action::Apply { content } | Action::Compare { content } | Action::Editor { script: content } = &action {
             slots.extend(self.find_slots(content, SlotText::Content, &own));
         }
         self.refuse_ambiguous_slots(&own, &slots);
-        if is_command && action == Action::Shell && label == TextLabel::Verbatim {
+        let is_documented = action == Action::Shell && label == TextLabel::Verbatim;
+        if is_command && (is_documented || matches!(action, Action::Editor { .. })) {
             self.refuse_open_places(&text, &slots, step);
         }
         Some(PlannedStep {
@@ -259,9 +269,29 @@ impl<'s> Planner<'s> {
     }
 }
 
+/// A step that an erratum takes out: it stays in the plan, and in every report, as what is not run.
+fn removed(erratum: String, procedure: &Procedure, step: &Step, phase: Phase) -> PlannedStep {
+    PlannedStep {
+        phase,
+        source: step.source.clone(),
+        procedure: procedure.name.clone(),
+        item: step.item,
+        documented: Some(step.kind.text().to_owned()),
+        text: step.kind.text().to_owned(),
+        label: TextLabel::Corrected,
+        program: ProgramLabel::Real,
+        errata: vec![erratum.clone()],
+        action: Action::Removed { erratum },
+        terminal: Terminal::Same,
+        human: None,
+        slots: Vec::new(),
+    }
+}
+
 /// What a drill's plan says beside its steps.
-#[derive(Default)]
-struct Reported {
+struct Reported<'d> {
+    /// Its name.
+    drill: &'d str,
     errata: Vec<AppliedErratum>,
     provided: Vec<Note>,
 }

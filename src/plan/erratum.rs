@@ -44,40 +44,56 @@ pub fn corrections<'s>(
 }
 
 /// What is left of a step after its corrections.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Corrected {
-    /// Commands before it, each with the id of its erratum.
-    pub before: Vec<(String, String)>,
+#[derive(Debug, Clone, PartialEq)]
+pub struct Corrected<'s> {
+    pub before: Vec<Inserted<'s>>,
     pub text: String,
     /// Ids of the errata that changed the text itself.
     pub changed_by: Vec<String>,
-    pub after: Vec<(String, String)>,
+    /// Of the erratum that takes the step out.
+    pub removed_by: Option<String>,
+    pub after: Vec<Inserted<'s>>,
+}
+
+/// A command beside a step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Inserted<'s> {
+    pub command: &'s str,
+    pub erratum: &'s Erratum,
 }
 
 /// Applies corrections to a text. Those that cannot be applied were refused by [`corrections`].
-pub fn apply(text: &str, corrections: &[Correction<'_>]) -> Corrected {
-    let mut corrected =
-        Corrected { before: Vec::new(), text: text.to_owned(), changed_by: Vec::new(), after: Vec::new() };
+pub fn apply<'s>(text: &str, corrections: &[Correction<'s>]) -> Corrected<'s> {
+    let mut corrected = Corrected {
+        before: Vec::new(),
+        text: text.to_owned(),
+        changed_by: Vec::new(),
+        removed_by: None,
+        after: Vec::new(),
+    };
     for Correction { erratum, edit } in corrections {
-        let target = match &edit.change {
+        let (list, commands) = match &edit.change {
             Change::Replace(_) => continue,
+            Change::Remove => {
+                corrected.removed_by = Some(erratum.id.clone());
+                continue;
+            }
             Change::InsertBefore(commands) => (&mut corrected.before, commands),
             Change::InsertAfter(commands) => (&mut corrected.after, commands),
         };
-        let (list, commands) = target;
-        list.extend(commands.iter().map(|command| (command.clone(), erratum.id.clone())));
+        list.extend(commands.iter().map(|command| Inserted { command, erratum }));
     }
     // From the back, so that earlier spans stay where they are.
-    for (span, id, replacement) in replacements(text, corrections).unwrap_or_default().into_iter().rev() {
+    for (span, erratum, replacement) in replacements(text, corrections).unwrap_or_default().into_iter().rev() {
         corrected.text.replace_range(span, replacement);
-        if !corrected.changed_by.iter().any(|other| other == id) {
-            corrected.changed_by.insert(0, id.to_owned());
+        if !corrected.changed_by.contains(&erratum.id) {
+            corrected.changed_by.insert(0, erratum.id.clone());
         }
     }
     corrected
 }
 
-type Replacement<'s> = (Range<usize>, &'s str, &'s str);
+type Replacement<'s> = (Range<usize>, &'s Erratum, &'s str);
 
 /// Spans of the original text with what stands there instead, in order.
 fn replacements<'s>(text: &str, corrections: &[Correction<'s>]) -> Result<Vec<Replacement<'s>>, Problem> {
@@ -94,11 +110,14 @@ fn replacements<'s>(text: &str, corrections: &[Correction<'s>]) -> Result<Vec<Re
             return Err(Problem::new(&edit.step.source, message));
         };
         let span = start..start + documented.len();
-        if let Some((_, other, _)) = found.iter().find(|(taken, ..)| taken.start < span.end && span.start < taken.end) {
-            let message = format!("erratum `{}` changes the same words as `{other}`: make them one", erratum.id);
+        let same_words = |(taken, other, _): &&Replacement<'_>| {
+            taken.start < span.end && span.start < taken.end && erratum.meets(other)
+        };
+        if let Some((_, other, _)) = found.iter().find(same_words) {
+            let message = format!("erratum `{}` changes the same words as `{}`: make them one", erratum.id, other.id);
             return Err(Problem::new(&edit.step.source, message));
         }
-        found.push((span, erratum.id.as_str(), replacement.as_str()));
+        found.push((span, erratum, replacement.as_str()));
     }
     found.sort_by_key(|(span, ..)| span.start);
     Ok(found)
@@ -109,6 +128,7 @@ pub fn report(correction: &Correction<'_>, step: &Step) -> AppliedErratum {
     let Correction { erratum, edit } = correction;
     let correction = match &edit.change {
         Change::Replace(text) => text.trim_end().to_owned(),
+        Change::Remove => "not run".to_owned(),
         Change::InsertBefore(commands) => format!("before it: {}", commands.join("; ")),
         Change::InsertAfter(commands) => format!("after it: {}", commands.join("; ")),
     };

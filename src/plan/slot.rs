@@ -121,7 +121,7 @@ pub enum FillError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Filled {
     pub text: Secret,
-    /// Of `Apply` and `Compare`.
+    /// Of `Apply` and `Compare`; the script of `Editor`.
     pub content: Option<Secret>,
 }
 
@@ -129,8 +129,10 @@ impl PlannedStep {
     /// Puts values into the slots. Values are letters, digits and `._-/:@%+,=` only.
     pub fn fill(&self, value: impl Fn(&SlotSource) -> Option<Secret>) -> Result<Filled, FillError> {
         let content = match &self.action {
-            Action::Apply { content } | Action::Compare { content } => Some(content),
-            Action::Shell | Action::CronJob { .. } | Action::Human => None,
+            Action::Apply { content } | Action::Compare { content } | Action::Editor { script: content } => {
+                Some(content)
+            }
+            Action::Shell | Action::CronJob { .. } | Action::Human | Action::Removed { .. } => None,
         };
         let text = fill_text(&self.text, self.slots_within(SlotText::Command), &value)?;
         let content = content.map(|content| fill_text(content, self.slots_within(SlotText::Content), &value));

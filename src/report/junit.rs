@@ -11,7 +11,9 @@ use quick_xml::events::{BytesEnd, BytesStart, Event};
 
 use super::table::{credential_title, objective_title};
 use crate::outcome::cause::{Cause, Subject, first_line};
-use crate::outcome::{DrillOutcome, Outcome, Phase, PhaseOutcome, PhaseResult, StepOutcome, StepResult, Verdict};
+use crate::outcome::{
+    DrillOutcome, Outcome, Phase, PhaseOutcome, PhaseResult, StepOutcome, StepResult, TextLabel, Verdict,
+};
 use std::time::Duration;
 
 #[derive(Debug, thiserror::Error)]
@@ -125,9 +127,17 @@ impl Cases<'_> {
         if let (StepResult::NotRun { reason }, TestResult::Success) = (&step.result, &case.result) {
             case.result = skipped("NOT_RUN", reason, None);
         }
+        if let (StepResult::Removed { erratum }, TestResult::Success) = (&step.result, &case.result) {
+            case.result = skipped("REMOVED", &format!("erratum {erratum} takes it out"), None);
+        }
         let log = step.log.iter().map(|log| format!("log: {log}"));
-        let output: Vec<String> =
-            log.chain(step.hidden_failures.iter().cloned()).chain(step.output_tail.clone()).collect();
+        let text = (step.text == TextLabel::Undocumented).then(|| "text: undocumented".to_owned());
+        let output: Vec<String> = text
+            .into_iter()
+            .chain(log)
+            .chain(step.hidden_failures.iter().cloned())
+            .chain(step.output_tail.clone())
+            .collect();
         case.system_out = (!output.is_empty()).then(|| clean(&output.join("\n")));
         case
     }

@@ -99,6 +99,7 @@ impl TextLabel {
         match self {
             Self::Verbatim => word("verbatim", Tone::Good),
             Self::Corrected => word("CORRECTED", Tone::Caution),
+            Self::Undocumented => word("UNDOCUMENTED", Tone::Caution),
             Self::Equivalent => word("equivalent", Tone::Dim),
             Self::Human => word("human", Tone::Dim),
         }
@@ -142,6 +143,9 @@ pub fn step_row(step: &StepOutcome) -> StepRow {
             (word("UNVERIFIED", Tone::Bad), Some(format!("{reason} ({remedy})")))
         }
         StepResult::NotRun { reason } => (word("not run", Tone::Dim), Some(reason.clone())),
+        StepResult::Removed { erratum } => {
+            (word("removed", Tone::Caution), Some(format!("erratum {erratum} takes it out")))
+        }
     };
     StepRow {
         result,
@@ -154,7 +158,7 @@ pub fn step_row(step: &StepOutcome) -> StepRow {
         text: step.text.as_word(),
         program: step.program.as_word(),
         duration: match step.result {
-            StepResult::NotRun { .. } => "-".to_owned(),
+            StepResult::NotRun { .. } | StepResult::Removed { .. } => "-".to_owned(),
             StepResult::Succeeded | StepResult::Failed { .. } | StepResult::Unverified { .. } => {
                 human_duration(step.duration)
             }

@@ -1,14 +1,12 @@
-//! Reads what a scenario says of the runbook's procedures: logins, bindings, waivers, errata, slots.
+//! Reads what a scenario says of the runbook's procedures: logins, waivers, slots.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use super::drill::CHECKPOINTS;
 use super::file::ScenarioReader;
-use super::reader::Fields;
-use super::yaml::{Node, Value};
+use super::yaml::Node;
 use super::*;
-use crate::outcome::{Expectation, HumanTime};
+use crate::outcome::Expectation;
 
 impl ScenarioReader<'_> {
     pub(super) fn credentials(&self, node: &Node) -> Option<Vec<Credential>> {
@@ -74,7 +72,7 @@ impl ScenarioReader<'_> {
         self.by_checkpoint(node, &[("accepted", Expectation::Accepted), ("refused", Expectation::Refused)])
     }
 
-    fn step(&self, node: &Node) -> Option<StepRef> {
+    pub(super) fn step(&self, node: &Node) -> Option<StepRef> {
         let r = self.reader;
         let mut fields = r.fields(node)?;
         let procedure = fields.required("procedure", |node| r.text(node));
@@ -82,74 +80,6 @@ impl ScenarioReader<'_> {
         let text = fields.optional("text", |node| r.text(node));
         fields.close();
         Some(StepRef { procedure: procedure?, item: item?, text: text?, source: r.source(node.line) })
-    }
-
-    pub(super) fn binding(&self, node: &Node) -> Option<Binding> {
-        let r = self.reader;
-        let mut fields = r.fields(node)?;
-        let step = fields.required("step", |node| self.step(node));
-        let human = fields.optional("human", |node| self.human_time(node));
-        let deed = self.deed(&mut fields, node, matches!(human, Some(Some(_))));
-        let slots = fields.or_default("slots", |node| r.list(node, |node| self.slot(node)));
-        let words = [("same", Terminal::Same), ("second", Terminal::Second)];
-        let terminal = fields.optional("terminal", |node| r.word(node, &words));
-        fields.close();
-        let terminal = terminal?.unwrap_or(Terminal::Same);
-        if terminal == Terminal::Second && matches!(deed, Some(Deed::Human | Deed::Provided(_))) {
-            return r.refuse(node.line, "nothing is typed for this step: take `terminal` out");
-        }
-        Some(Binding { step: step?, deed: deed?, human: human?, slots: slots?, terminal })
-    }
-
-    /// What is done: one of `run`, `compare`, `edit` and `provided`, or human time alone.
-    fn deed(&self, fields: &mut Fields<'_, '_>, node: &Node, has_human_time: bool) -> Option<Deed> {
-        let r = self.reader;
-        let names = ["run", "compare", "edit", "provided"];
-        let named: Vec<_> = names.into_iter().filter_map(|name| Some((name, fields.node(name)?))).collect();
-        let is_edit = named.iter().any(|(name, _)| *name == "edit");
-        let script = if is_edit { fields.optional("script", |node| r.text(node)) } else { None };
-        match named.as_slice() {
-            [("run", node)] => r.text(node).map(Deed::Run),
-            [("compare", node)] => r.text(node).map(Deed::Compare),
-            [("edit", _)] if !has_human_time => {
-                r.refuse(node.line, "an edit takes a person time: say `human` with its `time` and `source`")
-            }
-            [("edit", file)] => match script {
-                Some(Some(script)) => self.edited(file).map(|file| Deed::Edit { file, script }),
-                Some(None) => None,
-                None => r.refuse(file.line, "say in `script` what is done to the file in the editor"),
-            },
-            [(_, node)] => r.text(node).map(Deed::Provided),
-            [] if has_human_time => Some(Deed::Human),
-            [] => r.refuse(
-                node.line,
-                "say what a person does: `run`, `compare`, `edit`, `provided`, or `human` time alone",
-            ),
-            [_, (_, second), ..] => {
-                r.refuse(second.line, "only one of `run`, `compare`, `edit` and `provided` can be what is done")
-            }
-        }
-    }
-
-    /// A path that a shell takes as it is.
-    fn edited(&self, node: &Node) -> Option<String> {
-        let file = self.reader.text(node)?;
-        let harmless = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
-        match file.chars().find(|c| !harmless(*c)) {
-            None => Some(file),
-            Some(odd) => {
-                self.reader.refuse(node.line, format!("`{file}` holds {odd:?}: name a file by plain characters"))
-            }
-        }
-    }
-
-    fn human_time(&self, node: &Node) -> Option<HumanTime> {
-        let r = self.reader;
-        let mut fields = r.fields(node)?;
-        let time: Option<Duration> = fields.required("time", |node| r.duration(node));
-        let source = fields.required("source", |node| r.text(node));
-        fields.close();
-        Some(HumanTime { duration: time?, source: source? })
     }
 
     pub(super) fn slot(&self, node: &Node) -> Option<SlotBinding> {
@@ -242,58 +172,5 @@ impl ScenarioReader<'_> {
         let reason = fields.required("reason", |node| r.text(node));
         fields.close();
         Some(Waiver { what: what?, reason: reason?, source: r.source(node.line) })
-    }
-
-    pub(super) fn errata(&self, node: &Node) -> Option<Vec<Erratum>> {
-        let ids = node.items().iter().filter_map(|node| node.get("id"));
-        self.refuse_doubles("erratum", ids.filter_map(|node| Some((node.text()?, node.line))));
-        self.reader.list(node, |node| self.erratum(node))
-    }
-
-    fn erratum(&self, node: &Node) -> Option<Erratum> {
-        let r = self.reader;
-        let mut fields = r.fields(node)?;
-        let id = fields.required("id", |node| r.text(node));
-        let edits = fields.required("edits", |node| r.list(node, |node| self.edit(node)));
-        let reason = fields.required("reason", |node| r.text(node));
-        let answer = fields.required("answer", |node| r.text(node));
-        let versions = fields.required("versions", |node| {
-            let text = r.text(node)?;
-            VersionRange::parse(&text).or_else(|why| r.refuse(node.line, why).ok_or(())).ok()
-        });
-        fields.close();
-        if node.get("edits").is_some_and(|edits| edits.items().is_empty()) {
-            return r.refuse(node.line, "an erratum needs at least one edit");
-        }
-        Some(Erratum {
-            id: id?,
-            edits: edits?,
-            reason: reason?,
-            answer: answer?,
-            versions: versions?,
-            source: r.source(node.line),
-        })
-    }
-
-    fn edit(&self, node: &Node) -> Option<Edit> {
-        let r = self.reader;
-        let mut fields = r.fields(node)?;
-        let step = fields.required("step", |node| {
-            let step = self.step(node)?;
-            let way_out = "an edit needs the documented `text` that it corrects";
-            if step.text.is_none() { r.refuse(node.line, way_out) } else { Some(step) }
-        });
-        let commands = |node: &Node| match &node.value {
-            Value::Scalar { .. } => r.text(node).map(|command| vec![command]),
-            Value::Sequence(_) | Value::Mapping(_) => r.list(node, |node| r.text(node)),
-        };
-        let change = match fields.one_of(&["replace", "insert-before", "insert-after"]) {
-            Some(("replace", node)) => r.text(node).map(Change::Replace),
-            Some(("insert-before", node)) => commands(node).map(Change::InsertBefore),
-            Some((_, node)) => commands(node).map(Change::InsertAfter),
-            None => None,
-        };
-        fields.close();
-        Some(Edit { step: step?, change: change? })
     }
 }

@@ -72,6 +72,20 @@ impl Reader {
         })
     }
 
+    /// `true` or `false`, without quotes.
+    pub fn truth(&self, node: &Node) -> Option<bool> {
+        match &node.value {
+            Value::Scalar { text, plain: true } if text == "true" => Some(true),
+            Value::Scalar { text, plain: true } if text == "false" => Some(false),
+            Value::Scalar { text, .. } => {
+                self.refuse(node.line, format!("`true` or `false` is needed here, this is `{text}`"))
+            }
+            Value::Sequence(_) | Value::Mapping(_) => {
+                self.refuse(node.line, format!("`true` or `false` is needed here, this is {}", node.shape()))
+            }
+        }
+    }
+
     /// One of a closed set of words.
     pub fn word<T: Copy>(&self, node: &Node, words: &[(&str, T)]) -> Option<T> {
         let text = self.text(node)?;

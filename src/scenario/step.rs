@@ -44,6 +44,8 @@ pub enum Deed {
     Human,
     /// A script for what a person does to `file` in an editor; it has to change it.
     Edit { file: String, script: String },
+    /// The command itself, and a script for what a person does to `$1` in the editor that it opens; it has to change it.
+    Editor(String),
     /// Nothing is left to do: the environment has what the step would fetch from outside. Why it would be needed in earnest.
     Provided(String),
 }
@@ -109,13 +111,37 @@ pub enum Waived {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Erratum {
     pub id: String,
+    pub kind: ErratumKind,
     pub edits: Vec<Edit>,
     pub reason: String,
     /// What the real program answered to the documented text.
     pub answer: String,
     /// Those for which the documented text does not work. For others it is left as it is.
     pub versions: VersionRange,
+    /// Drills that it holds in; empty: all.
+    pub drills: Vec<String>,
     pub source: SourceRef,
+}
+
+/// What is wrong with the document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErratumKind {
+    /// What it says cannot work.
+    Wrong,
+    /// It promises something and gives no procedure for it.
+    Undocumented,
+}
+
+impl Erratum {
+    /// Whether it is at work in a drill.
+    pub fn holds_in(&self, drill: &str) -> bool {
+        self.drills.is_empty() || self.drills.iter().any(|name| name == drill)
+    }
+
+    /// Whether there may be a drill that both are at work in.
+    pub fn meets(&self, other: &Self) -> bool {
+        self.drills.is_empty() || other.drills.is_empty() || self.drills.iter().any(|name| other.holds_in(name))
+    }
 }
 
 /// One place of a correction. `step.text` is the documented text.
@@ -129,6 +155,8 @@ pub struct Edit {
 pub enum Change {
     /// Stands in place of the documented text.
     Replace(String),
+    /// The command that holds it is not run.
+    Remove,
     /// Commands before the step that holds it.
     InsertBefore(Vec<String>),
     InsertAfter(Vec<String>),

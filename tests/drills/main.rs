@@ -5,6 +5,7 @@ mod as_written;
 mod broken;
 mod good;
 mod missing_input;
+mod operator;
 mod playground;
 mod quetzal;
 mod run;

@@ -194,6 +194,8 @@ pub enum Spoil {
     SimulatedProgram,
     Erratum,
     CorrectedWithoutErratum,
+    Undocumented,
+    Removed,
     /// These three change nothing about the verdict.
     IndicativeMiss,
     Waiver,
@@ -201,7 +203,7 @@ pub enum Spoil {
 }
 
 impl Spoil {
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 32] = [
         Self::StepFailed,
         Self::CheckDiffers,
         Self::PhaseFailed,
@@ -229,6 +231,8 @@ impl Spoil {
         Self::SimulatedProgram,
         Self::Erratum,
         Self::CorrectedWithoutErratum,
+        Self::Undocumented,
+        Self::Removed,
         Self::IndicativeMiss,
         Self::Waiver,
         Self::RewrittenProgram,
@@ -261,7 +265,7 @@ impl Spoil {
             | Self::ContentOnlyBeforeLoss => Verdict::Unverified,
             Self::Leftover => Verdict::Leftovers,
             Self::SimulatedPart | Self::SimulatedProgram => Verdict::Simulated,
-            Self::Erratum | Self::CorrectedWithoutErratum => Verdict::Corrected,
+            Self::Erratum | Self::CorrectedWithoutErratum | Self::Undocumented | Self::Removed => Verdict::Corrected,
             Self::IndicativeMiss | Self::Waiver | Self::RewrittenProgram => Verdict::Passed,
         }
     }
@@ -284,6 +288,10 @@ impl Spoil {
             Self::CorrectedWithoutErratum => {
                 drill.steps.push(StepOutcome { text: TextLabel::Corrected, ..step(Phase::Backup, 92, words) });
             }
+            Self::Undocumented => {
+                drill.steps.push(StepOutcome { text: TextLabel::Undocumented, ..step(Phase::Backup, 97, words) });
+            }
+            Self::Removed => drill.steps.push(result(StepResult::Removed { erratum: reason() })),
             Self::RewrittenProgram => {
                 drill.steps.push(StepOutcome { program: ProgramLabel::Rewritten, ..step(Phase::Backup, 93, words) });
             }

@@ -10,7 +10,7 @@ use crate::plan::locate::{self, StepPlace};
 use crate::plan::piece::{self, Piece};
 use crate::problem::Problem;
 use crate::runbook::{Step, StepKind};
-use crate::scenario::SlotSource;
+use crate::scenario::{Change, SlotSource};
 
 impl<'s> Planner<'s> {
     /// The step in pieces: each command that a binding, a waiver or a slot means on its own is one.
@@ -34,20 +34,31 @@ impl<'s> Planner<'s> {
                 Err(problem) => self.problems.push(problem),
             }
         }
+        let corrections = self.corrections.get(&place).into_iter().flatten();
+        for correction in corrections.filter(|correction| correction.edit.change == Change::Remove) {
+            match bound::lines_of(step, &correction.edit.step) {
+                Ok(lines) => alone.push(lines),
+                Err(problem) => self.problems.push(problem),
+            }
+        }
         piece::cut(block, &alone)
     }
 
-    /// The corrections of a step, piece by piece. One that reaches over several pieces is a problem.
-    pub(super) fn corrections_of(&mut self, place: StepPlace, pieces: &[Piece]) -> Vec<Vec<Correction<'s>>> {
-        let all = match self.as_written {
+    /// The corrections of a step in a drill, piece by piece. One that reaches over several pieces is a problem.
+    pub(super) fn corrections_of(
+        &mut self,
+        place: StepPlace,
+        pieces: &[Piece],
+        drill: &str,
+    ) -> Vec<Vec<Correction<'s>>> {
+        let mut all = match self.as_written {
             AsWritten::Yes => Vec::new(),
             AsWritten::No => self.corrections.get(&place).cloned().unwrap_or_default(),
         };
-        if pieces.len() == 1 {
-            return vec![all];
-        }
+        all.retain(|correction| correction.erratum.holds_in(drill));
         let is_in = |correction: &Correction<'_>, piece: &Piece| {
-            correction.edit.step.text.as_deref().is_some_and(|text| piece.text.contains(text.trim_end()))
+            let text = correction.edit.step.text.as_deref();
+            pieces.len() == 1 || text.is_some_and(|text| piece.text.contains(text.trim_end()))
         };
         for correction in all.iter().filter(|correction| !pieces.iter().any(|piece| is_in(correction, piece))) {
             let message = format!(
@@ -62,7 +73,20 @@ impl<'s> Planner<'s> {
             left = others;
             own
         };
-        pieces.iter().map(of_piece).collect()
+        let by_piece: Vec<Vec<Correction<'s>>> = pieces.iter().map(of_piece).collect();
+        by_piece.iter().for_each(|corrections| self.refuse_changes_of_what_is_removed(corrections));
+        by_piece
+    }
+
+    fn refuse_changes_of_what_is_removed(&mut self, corrections: &[Correction<'s>]) {
+        let mut removals = corrections.iter().filter(|correction| correction.edit.change == Change::Remove);
+        let Some(removal) = removals.next() else { return };
+        let idle = |correction: &&Correction<'_>| matches!(correction.edit.change, Change::Replace(_));
+        for correction in corrections.iter().filter(idle).chain(removals) {
+            let (one, other) = (&correction.erratum.id, &removal.erratum.id);
+            let message = format!("erratum `{one}` changes a command that `{other}` takes out: leave one of them");
+            self.problems.push(Problem::new(&correction.edit.step.source, message));
+        }
     }
 
     /// Steps of which every command is waived.

@@ -2,7 +2,7 @@
 
 use super::Planner;
 use crate::plan::locate::{self, first_line};
-use crate::plan::{AsWritten, PlannedStep, Slot, SlotText, slot};
+use crate::plan::{Action, AsWritten, PlannedStep, Slot, SlotText, slot};
 use crate::problem::Problem;
 use crate::runbook::Step;
 use crate::scenario::{Binding, Change, SlotBinding, SlotSource, StepRef};
@@ -82,7 +82,9 @@ impl Planner<'_> {
                     },
                 ));
             }
-            before.push(step);
+            if !matches!(step.action, Action::Removed { .. }) {
+                before.push(step);
+            }
         }
     }
 
@@ -94,7 +96,7 @@ impl Planner<'_> {
                 let text = wanted.text.as_deref().unwrap_or_default();
                 commands.iter().any(|command| command.contains(text))
             }
-            Change::Replace(_) => false,
+            Change::Replace(_) | Change::Remove => false,
         };
         self.scenario.errata.iter().flat_map(|erratum| &erratum.edits).any(|edit| inserted(&edit.change))
     }
