@@ -81,6 +81,9 @@ impl Prepared {
                 for requirement in &image.python {
                     requirements.python(requirement, &format!("image {reference}"));
                 }
+                for requirement in &image.npm {
+                    requirements.npm(requirement, &format!("image {reference}"));
+                }
             }
             if scenario.scenario.stores.values().any(|store| store.kind == StoreKind::Gcs) {
                 requirements.gcs_server.insert(format!("scenario {}", scenario.scenario.name));

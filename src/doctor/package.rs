@@ -12,19 +12,28 @@ fn evidence(package: &str) -> PathBuf {
     match package {
         "postgresql-15" => "/usr/lib/postgresql/15/bin/postgres".into(),
         "postgresql-client-15" => "/usr/lib/postgresql/15/bin/psql".into(),
+        "postgresql-common" => "/usr/bin/pg_lsclusters".into(),
         "python3-dev" => "/usr/bin/python3-config".into(),
         "python3-pip" => "/usr/bin/pip3".into(),
         "python3-psycopg2" => "/usr/lib/python3/dist-packages/psycopg2/__init__.py".into(),
+        // Only asked to fetch, never shown: wherever it is.
+        "npm" => on_path("npm").unwrap_or_else(|| "/usr/bin/npm".into()),
         "busybox-static" => "/usr/bin/busybox".into(),
         "libxml2-utils" => "/usr/bin/xmllint".into(),
         "ca-certificates" => "/usr/sbin/update-ca-certificates".into(),
         "coreutils" => "/usr/bin/env".into(),
+        "daemontools" => "/usr/bin/envdir".into(),
         "iproute2" => "/usr/sbin/ip".into(),
         "procps" => "/usr/bin/ps".into(),
         "uidmap" => "/usr/bin/newuidmap".into(),
         "util-linux" => "/usr/bin/setpriv".into(),
         other => Path::new("/usr/bin").join(other),
     }
+}
+
+fn on_path(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|program| program.is_file())
 }
 
 /// Looks for all of them with one question to dpkg, and by their files where dpkg does not know them.

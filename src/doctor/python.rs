@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Error, Finding, Fix, Tool, tools_folder, tools_folder_or_error};
+use super::{Error, Finding, Fix, Tool, make_readable, tools_folder, tools_folder_or_error};
 
 const INSTALLING: Duration = Duration::from_secs(10 * 60);
 
@@ -17,19 +17,33 @@ fn folder_in(tools: &Path, requirement: &str) -> PathBuf {
     tools.join("python").join(requirement.replace("==", "-"))
 }
 
-/// Whether a requirement names one package in one version, so that it means the same tomorrow.
+/// Whether a requirement names one package in one version, so that it means the same tomorrow; extras (`wal-e[aws]==1.1.1`) may
+/// stand behind the name.
 pub fn is_pinned(requirement: &str) -> bool {
     let word = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
-    requirement.split_once("==").is_some_and(|(name, version)| word(name) && word(version))
+    requirement.split_once("==").is_some_and(|(package, version)| {
+        let (name, extras) = name_and_extras(package);
+        word(name) && extras.is_none_or(|extras| extras.split(',').all(word)) && word(version)
+    })
+}
+
+/// `wal-e` and `aws` of `wal-e[aws]`.
+fn name_and_extras(package: &str) -> (&str, Option<&str>) {
+    match package.strip_suffix(']').and_then(|package| package.split_once('[')) {
+        Some((name, extras)) => (name, Some(extras)),
+        None => (package, None),
+    }
 }
 
 pub fn examine(requirement: &str, needed_by: &BTreeSet<String>) -> Finding {
-    let (name, version) = requirement.split_once("==").unwrap_or((requirement, ""));
+    let (package, version) = requirement.split_once("==").unwrap_or((requirement, ""));
+    let (name, extras) = name_and_extras(package);
     let found = folder(requirement).filter(|folder| folder.is_dir());
     let found = found.map(|folder| Tool { path: evidence(&folder, name), version: version.to_owned() });
     let remedy = "`redrill doctor --install` gets it with pip for this user".to_owned();
     let fix = Some(Fix::Python(requirement.to_owned()));
-    Finding { what: format!("{name} {version}"), found, needed_by: needed_by.clone(), remedy, fix }
+    let with_extras = extras.map(|extras| format!(" with {extras}")).unwrap_or_default();
+    Finding { what: format!("{name} {version}{with_extras}"), found, needed_by: needed_by.clone(), remedy, fix }
 }
 
 /// The program of that name, or the folder of a package that has none.
@@ -65,6 +79,7 @@ async fn install_into(tools: &Path, requirement: &str) -> Result<(), Error> {
         requirement,
     ];
     super::run(&argv, &format!("pip install {requirement}"), INSTALLING).await?;
+    make_readable(Path::new(&made)).map_err(io)?;
     std::fs::rename(&made, &target).map_err(io)
 }
 
@@ -74,8 +89,25 @@ mod tests {
 
     #[test]
     fn only_one_package_in_one_version_is_pinned() {
-        assert!(is_pinned("gsutil==5.34") && is_pinned("wal-e==1.1.1"));
-        for loose in ["gsutil", "gsutil>=5", "gsutil==", "==1", "git+https://x==1", "gsutil==5.34;x", "a==1 b==2"] {
+        for pinned in ["gsutil==5.34", "wal-e[aws]==1.1.1", "wal-e[aws,google]==1.1.1"] {
+            assert!(is_pinned(pinned), "{pinned}");
+        }
+        for loose in [
+            "a[]==1",
+            "a[b==1",
+            "a[b,]==1",
+            "[b]==1",
+            "a[b]c==1",
+            "a[b/../c]==1",
+            "a[b]",
+            "gsutil",
+            "gsutil>=5",
+            "gsutil==",
+            "==1",
+            "git+https://x==1",
+            "gsutil==5.34;x",
+            "a==1 b==2",
+        ] {
             assert!(!is_pinned(loose), "{loose}");
         }
     }
@@ -85,6 +117,15 @@ mod tests {
         let finding = examine("redrill-no-such==1.2", &BTreeSet::new());
         assert_eq!((&*finding.what, finding.is_missing()), ("redrill-no-such 1.2", true));
         assert_eq!(finding.fix, Some(Fix::Python("redrill-no-such==1.2".to_owned())));
+    }
+
+    #[test]
+    fn extras_belong_to_the_folder_and_not_to_the_name() {
+        let folder = |requirement| folder_in(Path::new("/t"), requirement);
+        assert_eq!(folder("wal-e[aws]==1.1.1"), Path::new("/t/python/wal-e[aws]-1.1.1"));
+        assert_ne!(folder("wal-e[aws]==1.1.1"), folder("wal-e==1.1.1"));
+        let what = examine("redrill-no-such[aws]==1.2", &BTreeSet::new()).what;
+        assert_eq!(what, "redrill-no-such 1.2 with aws");
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 //! Images of the local environment: a folder whose Dockerfile is the only description, for containers and for sandboxes.
 //!
 //! A sandbox shows the host's programs, so of a Dockerfile it takes what does not need building: the packages that `apt-get install`
-//! asks of the host, the folders that `pip install --target` fills, the files that are copied in, and the settings of the process. Anything else is refused by name: an
+//! asks of the host, the folders that `pip install --target` and `npm install --prefix` fill, the files that are copied in, and the settings of the process. Anything else is refused by name: an
 //! image must not mean one thing in a container and another here.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +22,8 @@ pub struct LocalImage {
     pub packages: BTreeSet<String>,
     /// Packages for Python that redrill has to have got, as `name==version`.
     pub python: BTreeSet<String>,
+    /// Packages of npm that redrill has to have got, as `name@version`.
+    pub npm: BTreeSet<String>,
     /// Of the folder: names, modes and contents.
     pub digest: String,
     pub label: ProgramLabel,
@@ -96,7 +98,8 @@ pub fn read(
     let mut read = dockerfile::read(&name, &text, &folder, provided)?;
     read.image.reference = reference.to_owned();
     let digest = digest_with(&folder, &read.bases).map_err(unreadable)?;
-    Ok(LocalImage { image: read.image, packages: read.packages, python: read.python, digest, label, folder })
+    let dockerfile::Read { image, packages, python, npm, bases: _ } = read;
+    Ok(LocalImage { image, packages, python, npm, digest, label, folder })
 }
 
 /// The digest of a folder, and of those that its image is made from, if there are any.

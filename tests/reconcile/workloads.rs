@@ -105,6 +105,9 @@ async fn recreate_ends_every_old_pod_before_the_first_new_one() {
     web["spec"]["strategy"] = json!({"type": "Recreate"});
     cluster.create(&DEPLOYMENT, "web", web);
     cluster.until_ready(2).await;
+    // They take as long as their grace period to go.
+    cluster.runtime.ignores_sigterm("one");
+    let changed = Instant::now();
     cluster.change(&DEPLOYMENT, "web", |web| {
         web["spec"]["template"]["spec"]["containers"][0]["command"] = json!(["two"]);
     });
@@ -115,6 +118,8 @@ async fn recreate_ends_every_old_pod_before_the_first_new_one() {
         })
         .await;
     cluster.until_ready(2).await;
+    let took = changed.elapsed();
+    assert!(took < Duration::from_secs(60), "by the end of the old pods, and not by a deadline: {took:?}");
     let calls = cluster.runtime.calls();
     let pods: Vec<_> = calls.iter().filter(|call| call.contains("_pod")).map(|call| &call[..6]).collect();
     assert_eq!(pods[..6], ["create", "create", "remove", "remove", "create", "create"]);

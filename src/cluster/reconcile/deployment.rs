@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use super::Context;
 use super::object::{self, Round, available_in, condition_of, is_active, is_ready, replicas, share};
 use super::queue::{Controller, Key};
-use crate::cluster::kind::{DEPLOYMENT, POD, REPLICA_SET};
-use crate::cluster::store::{ApiError, DeleteOptions, Propagation, is_deleting, names, now};
+use crate::cluster::kind::{DEPLOYMENT, Kind, POD, REPLICA_SET};
+use crate::cluster::store::{ApiError, DeleteOptions, Propagation, Store, is_deleting, names, now};
 
 const REVISION: &str = "deployment.kubernetes.io/revision";
 const HASH: &str = "pod-template-hash";
@@ -30,6 +30,17 @@ pub fn reconcile(context: &Context, namespace: &str, name: &str) {
             context.record(&deployment, "Warning", "ReplicaSetCreateError", &error.to_string());
         }
     }
+}
+
+/// The deployment that a pod is of, by way of its set.
+pub fn of_pod(store: &Store, pod: &Value) -> Option<Key> {
+    let (namespace, _) = names(pod);
+    let owner = |object: &Value, kind: &Kind| {
+        let reference = object::controller_of(object).filter(|reference| reference["kind"] == kind.kind)?;
+        Some(reference["name"].as_str()?.to_owned())
+    };
+    let set = store.get(&REPLICA_SET, &namespace, &owner(pod, &REPLICA_SET)?)?;
+    Some(Key::new(Controller::Deployment, &namespace, &owner(&set, &DEPLOYMENT)?))
 }
 
 /// A deployment with its sets: the one of the present template, and the others from the oldest on.

@@ -7,17 +7,20 @@ use std::str::FromStr;
 use dockerfile_parser::{CopyInstruction, Dockerfile, EnvInstruction, Instruction, MiscInstruction, ShellOrExecExpr};
 use nix::sys::signal::Signal;
 
-use crate::doctor::python;
+use crate::doctor::{npm, python};
 use crate::problem::{Problem, Problems};
 use crate::runtime::{Image, ImageFile};
 
 /// A Dockerfile, as far as a sandbox can have it.
+#[derive(Default)]
 pub struct Read {
     pub image: Image,
     /// Debian packages that it installs.
     pub packages: BTreeSet<String>,
     /// Packages for Python that it installs, as `name==version`.
     pub python: BTreeSet<String>,
+    /// Packages of npm that it installs, as `name@version`.
+    pub npm: BTreeSet<String>,
     /// Folders of the images that it is made from.
     pub bases: Vec<PathBuf>,
 }
@@ -28,8 +31,7 @@ const OWN_IMAGES: &str = "redrill/";
 /// Reads a Dockerfile. All problems at once.
 pub fn read(file: &str, text: &str, folder: &Path, provided: &BTreeMap<String, PathBuf>) -> Result<Read, Problems> {
     let parsed = Dockerfile::parse(text).map_err(|error| syntax_error(file, &error))?;
-    let read = Read { image: Image::default(), packages: BTreeSet::new(), python: BTreeSet::new(), bases: Vec::new() };
-    let mut reader = Reader { folder, provided, read };
+    let mut reader = Reader { folder, provided, read: Read::default() };
     let mut problems = Problems::default();
     let mut stages = 0;
     for instruction in &parsed.instructions {
@@ -101,16 +103,24 @@ impl Reader<'_> {
     fn run(&mut self, expr: &ShellOrExecExpr) -> Result<(), String> {
         let refused = |command: &str| {
             format!(
-                "`RUN {command}` cannot be had on the local environment: only `apt-get install` and `pip install --target FOLDER NAME==VERSION` can; COPY a file instead"
+                "`RUN {command}` cannot be had on the local environment: only `apt-get install`, `pip install --target FOLDER NAME==VERSION` and `npm install --prefix FOLDER --ignore-scripts NAME@VERSION` can; COPY a file instead"
             )
         };
         let ShellOrExecExpr::Shell(script) = expr else { return Err(refused("[...]")) };
         let script = script.to_string();
-        for command in script.split("&&").map(str::trim) {
+        let mut commands = script.split("&&").map(str::trim);
+        while let Some(command) = commands.next() {
             let words = shell_words::split(command).map_err(|error| format!("`RUN {command}`: {error}"))?;
-            if let ["pip" | "pip3", "install", "--target", folder, requirement] = &*words_of(&words) {
-                self.pip_install(folder, requirement)?;
-                continue;
+            match &*words_of(&words) {
+                ["pip" | "pip3", "install", "--target", folder, requirement] => {
+                    self.pip_install(folder, requirement)?;
+                    continue;
+                }
+                ["npm", "install", "--prefix", folder, "--ignore-scripts", requirement] => {
+                    self.npm_install(folder, requirement, commands.next().unwrap_or_default())?;
+                    continue;
+                }
+                _ => {}
             }
             let words: Vec<&str> = words_of(&words).into_iter().filter(|word| !word.starts_with('-')).collect();
             match &*words {
@@ -131,9 +141,37 @@ impl Reader<'_> {
                 "`pip install --target {folder} {requirement}`: name a folder by its whole path, and NAME==VERSION"
             ));
         }
-        let source = python::folder(requirement).ok_or("neither XDG_DATA_HOME nor HOME is set")?;
-        self.read.image.files.push(ImageFile { source, target: folder.into() });
+        self.fetched(python::folder(requirement), folder)?;
         self.read.python.insert(requirement.to_owned());
+        Ok(())
+    }
+
+    /// A package of npm, likewise. What it does to finish itself stands behind it by name, so that no version of npm and no setting
+    /// leaves it out: what is had from elsewhere has it done.
+    fn npm_install(&mut self, folder: &str, requirement: &str, next: &str) -> Result<(), String> {
+        let command = format!("npm install --prefix {folder} --ignore-scripts {requirement}");
+        if !npm::is_pinned(requirement) || !folder.starts_with('/') {
+            return Err(format!(
+                "`{command}`: name a folder by its whole path, and NAME@VERSION with all of the version"
+            ));
+        }
+        let package = npm::package_in(Path::new(folder), requirement);
+        let finishing = format!("npm run postinstall --prefix {}", package.display());
+        if next != finishing {
+            return Err(format!("`{command}`: write `&& {finishing}` behind it"));
+        }
+        self.fetched(npm::folder(requirement), folder)?;
+        self.read.npm.insert(requirement.to_owned());
+        Ok(())
+    }
+
+    /// Shows a folder that comes from elsewhere as a whole, where nothing else is.
+    fn fetched(&mut self, source: Option<PathBuf>, target: &str) -> Result<(), String> {
+        let source = source.ok_or("neither XDG_DATA_HOME nor HOME is set")?;
+        if self.read.image.files.iter().any(|file| file.target == Path::new(target)) {
+            return Err(format!("something is in {target} already: name a folder for this package alone"));
+        }
+        self.read.image.files.push(ImageFile { source, target: target.into() });
         Ok(())
     }
 

@@ -24,8 +24,9 @@ fn every_image_of_this_repository_can_be_had_locally() {
         let folder = entry.expect("entry").path();
         let image = read("x", &folder, ProgramLabel::Rewritten, &provided());
         let image = image.unwrap_or_else(|problems| panic!("{problems:#?}"));
-        let fetched: Vec<_> =
-            image.python.iter().filter_map(|requirement| crate::doctor::python::folder(requirement)).collect();
+        let python = image.python.iter().filter_map(|requirement| crate::doctor::python::folder(requirement));
+        let npm = image.npm.iter().filter_map(|requirement| crate::doctor::npm::folder(requirement));
+        let fetched: Vec<_> = python.chain(npm).collect();
         for file in &image.image.files {
             assert!(file.source.exists() || fetched.contains(&file.source), "{file:?}");
             assert!(file.target.is_absolute(), "{file:?}");
@@ -195,10 +196,41 @@ fn a_package_for_python_is_had_in_one_version_and_a_folder_of_its_own() {
     let image = read_text("FROM x\nRUN apt-get update && pip install --target /opt/g gsutil==5.34\n").expect("image");
     assert_eq!(image.python, BTreeSet::from(["gsutil==5.34".to_owned()]));
     assert_eq!(image.image.files[0].target, Path::new("/opt/g"));
+    let image = read_text("FROM x\nRUN pip install --target /opt/w 'wal-e[aws]==1.1.1'\n").expect("image");
+    assert_eq!(image.python, BTreeSet::from(["wal-e[aws]==1.1.1".to_owned()]));
     for command in
         ["pip install gsutil==5.34", "pip install --target /opt/g gsutil", "pip install --target g gsutil==5"]
     {
         let problems = read_text(&format!("FROM x\nRUN {command}\n")).expect_err(command);
         assert!(problems[0].starts_with("Dockerfile:2"), "{problems:?}");
+    }
+}
+
+const NPM: &str = "npm install --prefix /opt/p --ignore-scripts @a/b@1.2.3-beta.4";
+const FINISHING: &str = "npm run postinstall --prefix /opt/p/node_modules/@a/b";
+
+#[test]
+fn a_package_of_npm_is_had_in_one_version_and_finished() {
+    let image = read_text(&format!("FROM x\nRUN apt-get install npm && {NPM} && {FINISHING}\n")).expect("image");
+    assert_eq!(image.npm, BTreeSet::from(["@a/b@1.2.3-beta.4".to_owned()]));
+    let [file] = &*image.image.files else { panic!("{:?}", image.image.files) };
+    assert_eq!(file.target, Path::new("/opt/p"));
+    assert!(file.source.ends_with("npm/@a/b@1.2.3-beta.4"), "{file:?}");
+}
+
+#[test]
+fn a_package_of_npm_that_would_mean_something_else_elsewhere_is_refused() {
+    let refused = [
+        (NPM.to_owned(), "write `&& npm run postinstall --prefix /opt/p/node_modules/@a/b` behind it"),
+        (format!("{NPM} && npm run postinstall --prefix /opt/p/node_modules/@a/c"), "behind it"),
+        (format!("{NPM} && {FINISHING}").replace("1.2.3-beta.4", "1.2"), "all of the version"),
+        (format!("{NPM} && {FINISHING}").replace("/opt/p", "p"), "by its whole path"),
+        (format!("{NPM} && {FINISHING}").replace(" --ignore-scripts", ""), "cannot be had"),
+        (format!("{NPM} && {FINISHING} && pip install --target /opt/p g==1"), "something is in /opt/p already"),
+        (FINISHING.to_owned(), "cannot be had"),
+    ];
+    for (command, why) in refused {
+        let problems = read_text(&format!("FROM x\nRUN {command}\n")).expect_err(&command);
+        assert!(problems[0].starts_with("Dockerfile:2") && problems[0].contains(why), "{problems:?}");
     }
 }
