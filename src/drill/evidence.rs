@@ -10,6 +10,8 @@ use crate::probe::ledger::Acknowledged;
 pub struct Evidence {
     /// As seeded, by the scenario's name of the database.
     pub databases: BTreeMap<String, Fingerprint>,
+    /// Before anything was seeded: what a fresh start makes by itself, which says nothing about a loss.
+    pub fresh: BTreeMap<String, Fingerprint>,
     /// As seeded, by the scenario's name of the tree.
     pub files: BTreeMap<String, Fingerprint>,
     /// Written before the backup began; must be there.

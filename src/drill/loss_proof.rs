@@ -35,7 +35,7 @@ pub async fn run(
     for (name, expected) in &evidence.databases {
         let started = Instant::now();
         let result = match database(assignment, stage, name).await? {
-            Some(found) => gone(expected, &found, "table "),
+            Some(found) => gone(&beside(expected, evidence.fresh.get(name)), &found, "table "),
             None => CheckResult::Held,
         };
         still_there.extend(matches!(result, CheckResult::Differs { .. }).then(|| format!("database {name}")));
@@ -112,6 +112,13 @@ fn evidence_target(database: &Database) -> PostgresTarget {
     }
 }
 
+/// What was not there before the seed: a server that starts anew on nothing makes the rest by itself.
+fn beside(expected: &Fingerprint, fresh: Option<&Fingerprint>) -> Fingerprint {
+    let mut seeded = expected.clone();
+    seeded.items.retain(|name, item| fresh.and_then(|fresh| fresh.items.get(name)) != Some(item));
+    seeded
+}
+
 /// Nothing that was seeded and holds content may be there as it was.
 fn gone(expected: &Fingerprint, found: &Fingerprint, kind: &str) -> CheckResult {
     let seeded: Vec<_> =
@@ -152,6 +159,16 @@ mod tests {
         };
         assert_eq!(difference, "1 of 2 still there: table public.b");
         assert_eq!(gone(&seeded, &fingerprint(&[("role x", 1)]), "table "), CheckResult::Held);
+    }
+
+    #[test]
+    fn what_a_fresh_start_makes_by_itself_says_nothing_about_a_loss() {
+        let fresh = fingerprint(&[("table public.settings", 3), ("table public.users", 1)]);
+        let seeded = fingerprint(&[("table public.settings", 3), ("table public.users", 2), ("table public.a", 3)]);
+        let proof = beside(&seeded, Some(&fresh));
+        assert_eq!(proof.items.keys().collect::<Vec<_>>(), ["table public.a", "table public.users"]);
+        assert_eq!(gone(&proof, &fresh, "table "), CheckResult::Held);
+        assert_eq!(beside(&seeded, None).items.len(), 3);
     }
 
     #[test]

@@ -36,6 +36,9 @@ pub async fn run(assignment: &Assignment<'_>, stage: &mut Stage, evidence: &mut 
     for name in &scenario.seed.databases {
         let Some(database) = scenario.databases.get(name) else { continue };
         let target = seeder(database, &stage.values).await?;
+        let nothing = Fingerprint::default();
+        let fresh = fingerprint_database(&mut stage.prober, target.clone(), &database.live_tables, &nothing).await?;
+        evidence.fresh.insert(name.clone(), fresh);
         // Without one the grants go to whoever seeds.
         let second_role = database.second_role.as_ref().map_or_else(|| target.user.clone(), |role| role.name.clone());
         let request = Request::SeedPostgres { target: target.clone(), second_role, bytes, rng: assignment.rng };
@@ -45,7 +48,6 @@ pub async fn run(assignment: &Assignment<'_>, stage: &mut Stage, evidence: &mut 
             let request = Request::SetPassword { target: target.clone(), role: role.name.clone(), password };
             ask(&mut stage.prober, request).await?;
         }
-        let nothing = Fingerprint::default();
         let fingerprint = fingerprint_database(&mut stage.prober, target, &database.live_tables, &nothing).await?;
         evidence.databases.insert(name.clone(), fingerprint);
     }
