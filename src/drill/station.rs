@@ -76,9 +76,9 @@ pub fn workstation(kubeconfig: &Secret) -> Vec<Value> {
     ]
 }
 
-/// The program of an operator's terminal, started in a folder where there is one.
+/// The program of an operator's terminal, started in a folder where there is one; at home, if the page has done away with it.
 pub fn shell(folder: Option<&str>) -> Vec<&str> {
-    let there = folder.map(|folder| ["sh", "-c", r#"cd "$0" && exec "$@""#, folder]);
+    let there = folder.map(|folder| ["sh", "-c", r#"cd "$0" || cd; exec "$@""#, folder]);
     there.into_iter().flatten().chain(WORKSTATION_SHELL).collect()
 }
 

@@ -41,14 +41,14 @@ bindings:
     edit: k8s/Secrets.yaml
     script: |
       key=THE_KEY
-      ! printf %s "$key" | grep -qaFf - /proc/[0-9]*/cmdline
+      ! printf %s "$key" | grep -sqaFf - /proc/[0-9]*/cmdline
       printf 's|ACCESS_KEY|%s|\n' "$(printf %s "$key" | base64 -w0)" | sed -i -f - k8s/Secrets.yaml
     human: { time: 2m, source: our estimate }
     slots: [{ place: THE_KEY, from: { secret: taiga/backup-secret, key: aws-secret-access-key } }]
   - step: { procedure: Look, item: 6 }
     editor: |
       password=THE_PASSWORD
-      if printf %s "$password" | grep -qaFf - /proc/[0-9]*/cmdline; then exit 9; fi
+      if printf %s "$password" | grep -sqaFf - /proc/[0-9]*/cmdline; then exit 9; fi
       printf 's|^  postgres-password: .*|  postgres-password: %s|\n' "$password" | sed -i -f - "$1"
     human: { time: 1m, source: our estimate }
     slots:
@@ -129,10 +129,52 @@ fn a_person_works_in_a_checkout_and_edits_secrets_that_no_report_shows() {
     assert_eq!(labels, expected.concat(), "{:#?}", steps.iter().map(|step| &step.command).collect::<Vec<_>>());
     assert_eq!(run.log(steps[0]), "/home/operator/repository\nconfigured\n");
     assert_eq!(steps[1].result, StepResult::Removed { erratum: "look-too-much".to_owned() });
-    assert!(steps[6].command.contains("# in the editor:\n#   password="), "{}", steps[6].command);
+    // Plain in the one, encoded by the cluster in the other; that no report holds either form is asserted of every run.
+    assert!(steps[3].command.contains("key=[redacted]\n"), "{}", steps[3].command);
+    assert!(steps[6].command.contains("# in the editor:\n#   password=[redacted]\n"), "{}", steps[6].command);
+    assert!(run.log(steps[5]).contains("postgres-password: [redacted]\n"), "{}", run.log(steps[5]));
     assert_eq!(run.log(steps[6]), "secret/postgres-readonly-secret edited\n");
     assert_eq!(run.log(steps[9]), "/home/operator/repository\n", "the second terminal starts there, too");
     let StepResult::Failed { reason, .. } = &last.result else { panic!("{:?}", last.result) };
     assert_eq!(reason, "`kubectl -n taiga edit secret backup-secret`: the edit changed nothing");
     assert!(drill.digests["workstation repository"].len() == 64, "{:?}", drill.digests);
+}
+
+/// How the last step of a page went, in which a script does what is done in the editor.
+fn edited(page: &str, text: &str, script: Option<&str>) -> StepResult {
+    let playground = Playground::new();
+    playground.append(RUNBOOK, &format!("\n## Look\n\n```console\n{page}\n```\n"));
+    let first = "backup: [{ procedure: Manual backup }]";
+    playground.replace(SCENARIO, first, "backup: [{ procedure: Look }, { procedure: Manual backup }]");
+    if let Some(script) = script {
+        let step = format!("  - step: {{ procedure: Look, text: {text} }}\n    editor: {script}\n");
+        let human = "    human: { time: 1m, source: our estimate }\n";
+        playground.replace(SCENARIO, "\nbindings:\n", &format!("\nbindings:\n{step}{human}"));
+    }
+    let run = playground.run(&["--drill", "manual"]);
+    let mut of_page = run.drill("manual").steps.iter().filter(|step| step.procedure == "Look");
+    of_page.next_back().unwrap_or_else(|| panic!("{:#?}", run.outcome().usage)).result.clone()
+}
+
+#[test]
+fn an_edit_that_does_not_take_place_fails_whatever_the_command_says() {
+    let edit = "kubectl -n taiga edit secret backup-secret";
+    for (page, script, says) in [
+        (edit, Some("echo one >>\"$1\"; exit 7"), "the script of the edit ended with 7"),
+        (edit, Some("echo '# a comment' >>\"$1\""), "it took the edit for none: Edit cancelled, no changes made."),
+        ("kubectl -n taiga get secrets", Some("echo one >\"$1\""), "it opened no editor, so nothing was edited"),
+        (edit, None, "exit status 1: error: there was a problem with the editor"),
+    ] {
+        let result = edited(page, page, script);
+        let StepResult::Failed { reason, .. } = result else { panic!("{page}: {result:?}") };
+        assert!(reason.contains(says), "{reason}");
+    }
+}
+
+#[test]
+fn an_editor_in_a_session_is_not_the_workstations() {
+    let page = "kubectl -n taiga exec -it deploy/postgresql -- bash\ncrontab -e";
+    let result = edited(page, "crontab -e", Some("echo one >>\"$1\""));
+    let StepResult::Unverified { reason, remedy } = result else { panic!("{result:?}") };
+    assert!(reason.contains("in the session that is open there") && remedy.contains("`edit`"), "{reason}: {remedy}");
 }
