@@ -13,7 +13,7 @@ use crate::drill::record::{Halt, Record};
 use crate::drill::stage::Stage;
 use crate::environment::Environment;
 use crate::objective::Measured;
-use crate::outcome::{CheckKind, CheckResult, DrillOutcome, Phase};
+use crate::outcome::{Aim, CheckKind, CheckResult, DrillOutcome, Phase};
 use crate::plan::DrillPlan;
 use crate::probe::Request;
 use crate::scenario::{Checkpoint, EnvironmentName, Scenario, SeedSize, Writers};
@@ -100,8 +100,10 @@ pub async fn run(
     for phase in phases(&record).filter(|&phase| phase > reached) {
         record.phase_not_reached(phase);
     }
-    let objectives = crate::objective::outcomes(assignment.scenario, assignment.environment, &measured);
-    record.outcome.objectives = objectives;
+    if plan.aim() == Aim::Recovery {
+        let objectives = crate::objective::outcomes(assignment.scenario, assignment.environment, &measured);
+        record.outcome.objectives = objectives;
+    }
     tear_down(environment, &mut record).await;
     record.finished()
 }

@@ -1,6 +1,6 @@
 //! Fingerprints: counts and order-independent content digests of what was seeded, and how two of them differ.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +25,9 @@ pub struct Fingerprint {
     /// For big tables: what the server itself says of their rows. By the item's name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub server_sums: BTreeMap<String, ServerSum>,
+    /// Items whose rows no log holds: they are empty after a crash, and after a recovery from a log.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub unlogged: BTreeSet<String>,
 }
 
 /// One thing: how many rows (1 where it has none) and a digest, in hex, that two things share only if equal.
@@ -52,6 +55,21 @@ impl Fingerprint {
     /// What differs when `self` is how it was and `after` how it is now, in the order of the items' names.
     pub fn differences(&self, after: &Self) -> Vec<Difference> {
         difference::between(self, after)
+    }
+
+    /// How it has to be after a recovery from a log that came to `after`: with its unlogged items empty, those of them that are.
+    /// Their names are given, too.
+    pub fn as_a_log_has_it(&self, after: &Self) -> (Self, Vec<String>) {
+        let mut expected = self.clone();
+        let mut emptied = Vec::new();
+        for name in &self.unlogged {
+            let (Some(item), Some(now)) = (expected.items.get_mut(name), after.items.get(name)) else { continue };
+            if now.count == 0 && item.count > 0 {
+                *item = now.clone();
+                emptied.push(name.clone());
+            }
+        }
+        (expected, emptied)
     }
 
     /// What a second fingerprint may take over instead of reading it again, where the server's sums are the same.
@@ -96,5 +114,25 @@ impl Fingerprint {
     /// How many rows (1 for what has none) the items whose name starts with `kind` have together.
     pub fn rows(&self, kind: &str) -> u64 {
         self.items.iter().filter(|(name, _)| name.starts_with(kind)).map(|(_, item)| item.count).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fingerprint(counts: [(&str, u64); 3]) -> Fingerprint {
+        let items = counts.map(|(name, count)| (name.to_owned(), Item::of_text(count, &count.to_string())));
+        Fingerprint { items: items.into(), unlogged: ["a".to_owned(), "b".to_owned()].into(), ..Fingerprint::default() }
+    }
+
+    #[test]
+    fn only_unlogged_items_may_come_back_empty_and_only_empty() {
+        let before = fingerprint([("a", 1), ("b", 2), ("c", 3)]);
+        let after = fingerprint([("a", 0), ("b", 1), ("c", 0)]);
+        let (expected, emptied) = before.as_a_log_has_it(&after);
+        assert_eq!(emptied, ["a"]);
+        let differing: Vec<_> = expected.differences(&after).into_iter().map(|difference| difference.item).collect();
+        assert_eq!(differing, ["b", "c"]);
     }
 }

@@ -14,6 +14,8 @@ pub struct Measured {
     /// Committed writes that did not come back, in time.
     pub lost: Option<Duration>,
     pub lost_rows: Option<u64>,
+    /// Why neither says anything.
+    pub left_out: Option<String>,
     /// How long the backup procedure took.
     pub backup: Option<Duration>,
     /// Declared human time until the system was in service again, apart from the measured.
@@ -70,8 +72,8 @@ fn figure(scenario: &Scenario, measured: &Measured, kind: ObjectiveKind) -> (Opt
             (measured.recovery, detail)
         }
         ObjectiveKind::RpoMeasured => {
-            let rows =
-                measured.lost_rows.map_or("not measured".to_owned(), |rows| format!("{rows} committed rows lost"));
+            let rows = measured.lost_rows.map(|rows| format!("{rows} committed rows lost"));
+            let rows = rows.unwrap_or_else(|| measured.left_out.clone().unwrap_or_else(|| "not measured".to_owned()));
             let shipped = measured.shipped.as_ref().map(|shipped| match (shipped.drained, shipped.waiting) {
                 (true, _) => "; the whole log was shipped at the loss".to_owned(),
                 (false, 0) => "; the segment that was being written was not shipped at the loss".to_owned(),

@@ -230,7 +230,8 @@ SELECT 'sequence ' || name, name, concat_ws(' ', format_type(seqtypid, NULL), 's
      WHERE d.classid = 'pg_class'::regclass AND d.objid = rel.oid AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')))
 FROM rel JOIN pg_sequence ON seqrelid = rel.oid ORDER BY 1";
 
-/// Name, name as SQL, columns as quoted names, their types, primary key's columns (from 0), bytes on disk, in the order of names.
+/// Name, name as SQL, columns as quoted names, their types, primary key's columns (from 0), bytes on disk, whether no log holds
+/// it, in the order of names.
 pub(super) const TABLES: &str = "
 SELECT CASE relkind WHEN 'm' THEN 'materialized view ' ELSE 'table ' END || name, name,
     coalesce(array_agg(quote_ident(attname) ORDER BY attnum) FILTER (WHERE attname IS NOT NULL), '{}'),
@@ -238,9 +239,9 @@ SELECT CASE relkind WHEN 'm' THEN 'materialized view ' ELSE 'table ' END || name
     coalesce((SELECT array_agg((SELECT count(*) FROM pg_attribute b WHERE b.attrelid = rel.oid AND b.attnum > 0 AND b.attnum < k
                                 AND NOT b.attisdropped)::int4 ORDER BY place)
      FROM pg_index CROSS JOIN LATERAL unnest(indkey::int2[]) WITH ORDINALITY u(k, place) WHERE indrelid = rel.oid AND indisprimary), '{}'),
-    pg_table_size(rel.oid)
+    pg_table_size(rel.oid), relpersistence = 'u'
 FROM rel LEFT JOIN pg_attribute a ON a.attrelid = rel.oid AND attnum > 0 AND NOT attisdropped
-WHERE relkind = 'r' OR (relkind = 'm' AND relispopulated) GROUP BY rel.oid, relkind, name ORDER BY 1";
+WHERE relkind = 'r' OR (relkind = 'm' AND relispopulated) GROUP BY rel.oid, relkind, name, relpersistence ORDER BY 1";
 
 pub(super) const LARGE_OBJECTS: &str =
     "SELECT oid, pg_get_userbyid(lomowner) FROM pg_largeobject_metadata ORDER BY oid";

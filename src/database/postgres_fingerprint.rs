@@ -175,6 +175,9 @@ async fn tables(
         if is_live(&table.name, except) {
             continue;
         }
+        if row.get(6) {
+            fingerprint.unlogged.insert(table.item.clone());
+        }
         let sum = match helper {
             Some(helper) if table.bytes >= help.from || help.known.contains_key(&table.item) => {
                 helper.sum(&table.name, &table.hashable).await?

@@ -113,7 +113,14 @@ async fn database(assignment: &Assignment<'_>, stage: &mut Stage, evidence: &Evi
     let target = seed::seeder(database, &stage.values).await?;
     let found = seed::fingerprint_database(&mut stage.prober, target, &database.live_tables, expected).await;
     let found = found.map_err(Unanswered::of_a_recovery)?;
-    Ok(compare(expected, &found))
+    if assignment.plan.archive.is_none() || assignment.plan.aim() == Aim::Maintenance {
+        return Ok(compare(expected, &found));
+    }
+    let (expected, emptied) = expected.as_a_log_has_it(&found);
+    let (result, detail) = compare(&expected, &found);
+    let emptied =
+        if emptied.is_empty() { String::new() } else { format!("; unlogged, so empty: {}", emptied.join(", ")) };
+    Ok((result, detail + &emptied))
 }
 
 async fn files(assignment: &Assignment<'_>, stage: &Stage, evidence: &Evidence, name: &str) -> Finding {
@@ -206,8 +213,13 @@ async fn ledger_prefix(assignment: &Assignment<'_>, stage: &mut Stage, evidence:
     Ok(match ledger::verdict(&evidence.acknowledged, survived) {
         LedgerVerdict::NotAPrefix { reason } => (CheckResult::Differs { difference: reason }, detail),
         LedgerVerdict::Prefix { survived, lost_rows, lost } => {
-            evidence.measured.lost = Some(lost);
-            evidence.measured.lost_rows = Some(lost_rows);
+            if assignment.plan.recovers_to == RecoveryPoint::Moment {
+                let why = format!("{lost_rows} rows were committed after the moment, and left out on purpose");
+                evidence.measured.left_out = Some(why);
+            } else {
+                evidence.measured.lost = Some(lost);
+                evidence.measured.lost_rows = Some(lost_rows);
+            }
             (reaches(survived, evidence.must_survive), detail)
         }
     })
