@@ -10,8 +10,8 @@ use crate::check::Checked;
 use crate::doctor::{Requirements, Tools};
 use crate::outcome::{DrillOutcome, ErratumOutcome};
 use crate::plan::{AsWritten, DrillPlan};
-use crate::problem::Problems;
-use crate::scenario::{EnvironmentName, Scenario, Scenarios, StoreKind};
+use crate::problem::{Problem, Problems};
+use crate::scenario::{EnvironmentName, Erratum, Scenario, Scenarios, StoreKind};
 use crate::system::image;
 
 /// A scenario with all that it names.
@@ -22,25 +22,28 @@ pub struct PreparedScenario {
     selected: Vec<String>,
 }
 
+/// Of tools by name, by the name of the scenario that asks for them.
+pub type Versions = BTreeMap<String, BTreeMap<String, String>>;
+
 /// What was asked for, in the order of the names.
 pub struct Prepared {
     pub scenarios: Vec<PreparedScenario>,
 }
 
 /// Reads everything and returns it, or every problem of every file. Without names: every scenario, every drill.
-/// `versions`, by tool, leave out errata that do not hold for them; where none is known all are at work.
+/// `versions`, by scenario and tool, leave out errata that do not hold for them; where none is known all are at work.
 pub fn prepare(
     folder: &Path,
     names: &[String],
     drills: &[String],
     as_written: AsWritten,
-    versions: &BTreeMap<String, String>,
+    versions: &Versions,
 ) -> Result<Prepared, Problems> {
     let scenarios = Scenarios::discover(folder, Zoned::now().date())?;
     let mut problems = Problems::default();
     let mut prepared = Vec::new();
     for scenario in scenarios.select(names)? {
-        let scenario = scenario.with_tools(versions);
+        let scenario = scenario.with_tools(versions.get(&scenario.name).unwrap_or(&BTreeMap::new()));
         let selected = problems.keep(scenario.select_drills(drills));
         let selected = selected.map(|drills| drills.into_iter().map(|drill| drill.name.clone()).collect());
         let checked = problems.keep(Checked::of(&scenario, as_written));
@@ -53,11 +56,58 @@ pub fn prepare(
     problems.or(Some(Prepared { scenarios: prepared }))
 }
 
+/// One of several parts of all drills, counted from 1: every so many-th drill, beginning with that one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shard {
+    part: usize,
+    parts: usize,
+}
+
+impl std::str::FromStr for Shard {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let number = |text: &str| text.parse::<usize>().ok().filter(|&number| number > 0);
+        let parsed = text.split_once('/').and_then(|(part, parts)| Some((number(part)?, number(parts)?)));
+        match parsed {
+            Some((part, parts)) if part <= parts => Ok(Self { part, parts }),
+            _ => Err("write it as 2/3: the second of three parts".to_owned()),
+        }
+    }
+}
+
 impl Prepared {
+    /// Leaves what a shard has. One without a drill proves nothing, so it is a problem.
+    pub fn shard(mut self, shard: Shard) -> Result<Self, Problems> {
+        let Shard { part, parts } = shard;
+        let mut count = 0..;
+        for scenario in &mut self.scenarios {
+            scenario.selected.retain(|_| count.next().is_some_and(|number| number % parts == part - 1));
+        }
+        self.scenarios.retain(|scenario| !scenario.selected.is_empty());
+        if self.scenarios.is_empty() {
+            let drills = count.start;
+            let message = format!("part {part} of {parts} holds none of the {drills} drills: take fewer parts");
+            return Err(Problem::of_file(Path::new("--shard"), message).into());
+        }
+        Ok(self)
+    }
+
+    /// Versions of what each scenario asks for.
+    pub fn versions(&self, tools: &Tools) -> Versions {
+        let of_scenario = |scenario: &PreparedScenario| {
+            (scenario.scenario.name.clone(), tools.only(&scenario.requirements()).versions())
+        };
+        self.scenarios.iter().map(of_scenario).collect()
+    }
+
     /// Whether every erratum holds for these versions of tools, so that preparing for them would come to the same.
-    pub fn is_for(&self, versions: &BTreeMap<String, String>) -> bool {
-        let mut errata = self.scenarios.iter().flat_map(|scenario| &scenario.scenario.errata);
-        errata.all(|erratum| erratum.versions.holds_for(versions))
+    pub fn is_for(&self, versions: &Versions) -> bool {
+        self.scenarios.iter().all(|scenario| {
+            let versions = versions.get(&scenario.scenario.name);
+            let holds = |erratum: &Erratum| versions.is_none_or(|versions| erratum.versions.holds_for(versions));
+            scenario.scenario.errata.iter().all(holds)
+        })
     }
 
     /// Every drill that was asked for, with its scenario.
@@ -71,32 +121,39 @@ impl Prepared {
     /// What the machine must have for all of them on the local environment.
     pub fn requirements(&self) -> Requirements {
         let mut requirements = Requirements::default();
-        requirements.sandbox();
         for scenario in &self.scenarios {
-            requirements.kubectl.insert(format!("scenario {}", scenario.scenario.name));
-            for (reference, image) in &scenario.checked.images {
-                for package in &image.packages {
-                    requirements.package(package, &format!("image {reference}"));
-                }
-                for requirement in &image.python {
-                    requirements.python(requirement, &format!("image {reference}"));
-                }
-                for requirement in &image.npm {
-                    requirements.npm(requirement, &format!("image {reference}"));
-                }
-            }
-            if scenario.scenario.stores.values().any(|store| store.kind == StoreKind::Gcs) {
-                requirements.gcs_server.insert(format!("scenario {}", scenario.scenario.name));
-            }
-            if !scenario.scenario.repositories.is_empty() {
-                requirements.package("restic", "the prober");
-            }
+            requirements.extend(scenario.requirements());
         }
         requirements
     }
 }
 
 impl PreparedScenario {
+    /// What the machine must have for it on the local environment.
+    pub fn requirements(&self) -> Requirements {
+        let mut requirements = Requirements::default();
+        requirements.sandbox();
+        requirements.kubectl.insert(format!("scenario {}", self.scenario.name));
+        for (reference, image) in &self.checked.images {
+            for package in &image.packages {
+                requirements.package(package, &format!("image {reference}"));
+            }
+            for requirement in &image.python {
+                requirements.python(requirement, &format!("image {reference}"));
+            }
+            for requirement in &image.npm {
+                requirements.npm(requirement, &format!("image {reference}"));
+            }
+        }
+        if self.scenario.stores.values().any(|store| store.kind == StoreKind::Gcs) {
+            requirements.gcs_server.insert(format!("scenario {}", self.scenario.name));
+        }
+        if !self.scenario.repositories.is_empty() {
+            requirements.package("restic", "the prober");
+        }
+        requirements
+    }
+
     /// What is known of a drill before it starts.
     pub fn outcome(
         &self,
@@ -105,6 +162,7 @@ impl PreparedScenario {
         as_written: AsWritten,
         tools: &Tools,
     ) -> DrillOutcome {
+        let tools = &tools.only(&self.requirements());
         let errata = plan.errata.iter().map(|erratum| ErratumOutcome {
             id: erratum.id.clone(),
             source: erratum.source.clone(),
@@ -165,5 +223,48 @@ impl PreparedScenario {
             digests.insert(format!("image {reference}"), image.digest.clone());
         }
         digests
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all() -> Prepared {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+        prepare(&folder, &[], &[], AsWritten::No, &BTreeMap::new()).unwrap_or_else(|problems| panic!("{problems}"))
+    }
+
+    fn names(prepared: &Prepared) -> Vec<String> {
+        prepared.drills().map(|(scenario, plan)| format!("{}/{}", scenario.scenario.name, plan.name)).collect()
+    }
+
+    #[test]
+    fn shards_together_hold_every_drill_once() {
+        let whole = names(&all());
+        for parts in [1, 2, 3, whole.len()] {
+            let shard = |part| all().shard(Shard { part, parts }).unwrap_or_else(|problems| panic!("{problems}"));
+            let mut held: Vec<String> = (1..=parts).flat_map(|part| names(&shard(part))).collect();
+            held.sort();
+            let mut expected = whole.clone();
+            expected.sort();
+            assert_eq!(held, expected, "{parts} parts");
+        }
+    }
+
+    #[test]
+    fn a_shard_without_a_drill_is_a_problem() {
+        let count = names(&all()).len();
+        let empty = all().shard(Shard { part: count + 1, parts: count + 1 }).err().expect("nothing is in it");
+        let expected = format!("part {0} of {0} holds none of the {count} drills: take fewer parts", count + 1);
+        assert!(empty.to_string().contains(&expected), "{empty}");
+    }
+
+    #[test]
+    fn a_shard_is_written_as_part_and_parts() {
+        assert_eq!("2/3".parse(), Ok(Shard { part: 2, parts: 3 }));
+        for odd in ["0/3", "4/3", "1", "1/0", "a/b", "-1/3", "1/3/5", ""] {
+            assert!(odd.parse::<Shard>().is_err(), "{odd}");
+        }
     }
 }

@@ -1,10 +1,12 @@
 //! The command line: arguments in words, nothing decided.
 
 use std::ffi::OsString;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::assignment::Shard;
 use crate::scenario::{EnvironmentName, SeedSize};
 
 /// Runs a team's written restore procedures, exactly as written, and proves whether they bring the system back.
@@ -99,6 +101,12 @@ pub struct RunArgs {
     /// Install what is missing first (as root, on Debian)
     #[arg(long)]
     pub install: bool,
+    /// How many drills run at once; each has a place of its own, but they share the machine, and their times show it
+    #[arg(long, default_value = "1", value_name = "NUMBER")]
+    pub jobs: NonZeroUsize,
+    /// Only a part of the drills, the same each time: 2/3 is the second of three
+    #[arg(long, value_name = "PART/PARTS")]
+    pub shard: Option<Shard>,
     /// Print no durations, so that two runs can be compared
     #[arg(long)]
     pub no_times: bool,

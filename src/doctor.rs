@@ -45,6 +45,30 @@ impl Requirements {
         self.npm.entry(requirement.to_owned()).or_default().insert(needed_by.to_owned());
     }
 
+    /// Adds everything that others need.
+    pub fn extend(&mut self, others: Self) {
+        for (all, more) in
+            [(&mut self.packages, others.packages), (&mut self.python, others.python), (&mut self.npm, others.npm)]
+        {
+            for (name, needed_by) in more {
+                all.entry(name).or_default().extend(needed_by);
+            }
+        }
+        self.kubectl.extend(others.kubectl);
+        self.gcs_server.extend(others.gcs_server);
+    }
+
+    /// Names of what is needed, as [`Tools`] has them.
+    fn names(&self) -> BTreeSet<&str> {
+        let mut names: BTreeSet<&str> = self.packages.keys().map(String::as_str).collect();
+        names.extend(self.python.keys().map(|requirement| python::name(requirement)));
+        names.extend(self.npm.keys().map(|requirement| npm::name(requirement)));
+        names.extend((!self.kubectl.is_empty()).then_some("kubectl"));
+        names.extend((!self.gcs_server.is_empty()).then_some("fake-gcs-server"));
+        names.insert("kernel");
+        names
+    }
+
     /// Adds what the sandbox itself needs when it is run by this user. Root writes id maps itself.
     pub fn sandbox(&mut self) {
         if !nix::unistd::geteuid().is_root() {
@@ -123,6 +147,13 @@ impl Tools {
             Some((name.to_owned(), finding.found.clone()?))
         });
         Self(found.collect())
+    }
+
+    /// Those that these requirements ask for: another scenario's server says nothing about this one's.
+    pub fn only(&self, requirements: &Requirements) -> Self {
+        let names = requirements.names();
+        let asked = self.0.iter().filter(|(name, _)| names.contains(name.as_str()));
+        Self(asked.map(|(name, tool)| (name.clone(), tool.clone())).collect())
     }
 
     /// By Debian package name, name of a package for Python or of npm, `kubectl` or `fake-gcs-server`.
@@ -365,6 +396,23 @@ mod tests {
         let mode = |path: &Path| std::fs::metadata(path).expect("file").permissions().mode() & 0o777;
         assert_eq!((mode(&inside), mode(&inside.join("program")), mode(&inside.join("file"))), (0o755, 0o755, 0o644));
         assert_eq!(mode(&outside), 0o600, "links are not followed");
+    }
+
+    #[test]
+    fn of_all_tools_a_scenario_has_those_that_it_asks_for() {
+        let found =
+            ["kubectl 1.32", "restic", "postgresql-15", "wal-e 1.1.1 with aws", "@a/b 1.2.3", "kernel namespaces"];
+        let findings: Vec<_> = found.iter().map(|what| finding(what, Some("1"), None)).collect();
+        let mut requirements = Requirements::default();
+        requirements.python("wal-e[aws]==1.1.1", "x");
+        requirements.npm("@a/b@1.2.3", "x");
+        let mut more = Requirements::default();
+        more.package("restic", "y");
+        more.kubectl.insert("y".to_owned());
+        requirements.extend(more);
+        let tools = Tools::of(&findings).only(&requirements);
+        let names: Vec<_> = tools.iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["@a/b", "kernel", "kubectl", "restic", "wal-e"]);
     }
 
     #[test]

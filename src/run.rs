@@ -1,13 +1,14 @@
-//! `redrill run`: selected drills, one after the other, into one outcome.
+//! `redrill run`: selected drills, one after the other or several at once, into one outcome.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures::{StreamExt as _, stream};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use crate::assignment::{self, Prepared};
+use crate::assignment::{self, Prepared, Versions};
 use crate::cli::RunArgs;
 use crate::console::{self, Console, Times};
 use crate::doctor::{self, Tools};
@@ -40,14 +41,19 @@ pub async fn run(
     for recovered in crate::journal::recover(reports)? {
         console::err(&format!("run {} was killed: it counts as UNVERIFIED now", recovered.run));
     }
-    let prepare = |versions: &BTreeMap<String, String>| {
-        assignment::prepare(scenarios, &arguments.selection.names, &arguments.drills, as_written, versions)
+    let prepare = |versions: &Versions| {
+        let prepared =
+            assignment::prepare(scenarios, &arguments.selection.names, &arguments.drills, as_written, versions)?;
+        match arguments.shard {
+            Some(shard) => prepared.shard(shard),
+            None => Ok(prepared),
+        }
     };
     // Which versions the machine has is asked once it is known what is needed of it; the plan is made for these.
     let ready = match prepare(&BTreeMap::new()) {
         Ok(prepared) => {
             let (tools, obstacle) = machine(&prepared, arguments.install).await;
-            let versions = tools.versions();
+            let versions = prepared.versions(&tools);
             let again = if prepared.is_for(&versions) { Ok(prepared) } else { prepare(&versions) };
             again.map(|prepared| (prepared, tools, obstacle))
         }
@@ -76,7 +82,7 @@ pub async fn run(
     });
     let mut drills = Vec::new();
     for (index, ((scenario, plan), planned)) in prepared.drills().zip(planned).enumerate() {
-        let events = events.for_drill(DrillId(index));
+        let record = Record::new(planned, Redactor::new(), events.for_drill(DrillId(index)), index, journal.clone());
         let assignment = Assignment {
             scenario: &scenario.scenario,
             systems: &scenario.checked.systems,
@@ -87,15 +93,18 @@ pub async fn run(
             nonce: &run,
             reports: directory.clone(),
         };
-        let record = Record::new(planned, Redactor::new(), events, index, journal.clone());
-        let outcome = match (&obstacle, environment) {
-            _ if interrupt.is_cancelled() => drill::not_run(record, drill::interrupted()),
-            (Some(halt), _) => drill::not_run(record, halt.clone()),
-            (None, EnvironmentName::Local) => local(&assignment, scenario, &tools, record, &interrupt).await,
-            (None, other) => drill::not_run(record, not_built(other)),
-        };
-        drills.push(outcome);
+        let (obstacle, tools, interrupt) = (&obstacle, &tools, &interrupt);
+        drills.push(async move {
+            match (obstacle, environment) {
+                _ if interrupt.is_cancelled() => drill::not_run(record, drill::interrupted()),
+                (Some(halt), _) => drill::not_run(record, halt.clone()),
+                (None, EnvironmentName::Local) => local(&assignment, scenario, tools, record, interrupt).await,
+                (None, other) => drill::not_run(record, not_built(other)),
+            }
+        });
     }
+    // Nothing of a drill begins before its turn. The outcomes are in the plan's order, however they end.
+    let drills: Vec<DrillOutcome> = stream::iter(drills).buffered(arguments.jobs.get()).collect().await;
     drop(events);
     let outcome = Outcome { run, started, finished: Timestamp::now(), rng: arguments.rng, drills, usage: Vec::new() };
     let taken = journal.lock().unwrap_or_else(PoisonError::into_inner).take();

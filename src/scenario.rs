@@ -67,6 +67,8 @@ pub struct Scenario {
     pub bindings: Vec<Binding>,
     pub waivers: Vec<Waiver>,
     pub errata: Vec<Erratum>,
+    /// Errata of other versions than the ones that are there.
+    pub left_out: Vec<Erratum>,
     /// Programs that steps run inside the system's images, by name (`backup.bb`); others are real.
     pub programs: BTreeMap<String, ProgramLabel>,
     /// Open places of commands, the same in every command that has them.
@@ -211,7 +213,8 @@ impl Scenario {
     /// The scenario as it is with these versions of tools: without errata that hold for others only.
     pub fn with_tools(&self, versions: &BTreeMap<String, String>) -> Self {
         let mut scenario = self.clone();
-        scenario.errata.retain(|erratum| erratum.versions.holds_for(versions));
+        let (holding, others) = scenario.errata.into_iter().partition(|erratum| erratum.versions.holds_for(versions));
+        (scenario.errata, scenario.left_out) = (holding, others);
         scenario
     }
 

@@ -57,6 +57,11 @@ fn is_version(version: &str) -> bool {
     numbers.len() == 3 && numbers.iter().all(is_number) && release.is_none_or(is_release)
 }
 
+/// Of the package alone.
+pub fn name(requirement: &str) -> &str {
+    name_and_version(requirement).0
+}
+
 pub fn examine(requirement: &str, needed_by: &BTreeSet<String>) -> Finding {
     let (name, version) = name_and_version(requirement);
     let found = folder(requirement).filter(|folder| folder.is_dir());

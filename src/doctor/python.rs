@@ -35,6 +35,11 @@ fn name_and_extras(package: &str) -> (&str, Option<&str>) {
     }
 }
 
+/// Of the package alone.
+pub fn name(requirement: &str) -> &str {
+    name_and_extras(requirement.split_once("==").map_or(requirement, |(package, _)| package)).0
+}
+
 pub fn examine(requirement: &str, needed_by: &BTreeSet<String>) -> Finding {
     let (package, version) = requirement.split_once("==").unwrap_or((requirement, ""));
     let (name, extras) = name_and_extras(package);

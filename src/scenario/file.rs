@@ -134,6 +134,7 @@ impl<'r> ScenarioReader<'r> {
             bindings: bindings?,
             waivers: waivers?,
             errata: errata?,
+            left_out: Vec::new(),
             programs: programs?,
             slots: slots?,
             schedule: schedule?,

@@ -161,3 +161,14 @@ pub enum Change {
     InsertBefore(Vec<String>),
     InsertAfter(Vec<String>),
 }
+
+impl Change {
+    /// The text that it puts there.
+    pub fn commands(&self) -> &[String] {
+        match self {
+            Self::Replace(text) => std::slice::from_ref(text),
+            Self::Remove => &[],
+            Self::InsertBefore(commands) | Self::InsertAfter(commands) => commands,
+        }
+    }
+}

@@ -15,12 +15,12 @@ use serde_json::Value;
 use crate::playground::{Playground, RUNBOOK};
 use crate::run::Run;
 
-/// Two runs with the same seed, side by side.
+/// Two runs with the same seed, side by side; one has its drills one after the other, the other both at once.
 static TWINS: LazyLock<[Run; 2]> = LazyLock::new(|| {
-    let both = || Playground::new().run(&["--rng", "7"]);
+    let both = |jobs| Playground::new().run(&["--rng", "7", "--jobs", jobs]);
     thread::scope(|scope| {
-        let twin = scope.spawn(both);
-        [both(), twin.join().expect("the second run")]
+        let twin = scope.spawn(move || both("2"));
+        [both("1"), twin.join().expect("the second run")]
     })
 });
 

@@ -53,7 +53,14 @@ impl Planner<'_> {
             .flat_map(|(_, bindings)| bindings.iter().map(|(_, binding)| *binding))
             .collect();
         let declared = bound.into_iter().flat_map(|binding| &binding.slots).chain(&self.scenario.slots);
-        for slot in declared.filter(|slot| !self.used_slots.contains(&slot.source)) {
+        let left_out = self.scenario.left_out.iter().flat_map(|erratum| &erratum.edits);
+        // Commands that other versions need have places, too.
+        let elsewhere: Vec<&String> = left_out.flat_map(|edit| edit.change.commands()).collect();
+        let is_idle = |slot: &&SlotBinding| {
+            let mut elsewhere = elsewhere.iter();
+            !self.used_slots.contains(&slot.source) && !elsewhere.any(|text| !slot::spans(text, slot).is_empty())
+        };
+        for slot in declared.filter(is_idle) {
             let place = format!("{}{}", slot.after.as_deref().unwrap_or(""), slot.place);
             let message = format!("slot `{place}` is in no step any more: take it out or bring it up to date");
             self.problems.push(Problem::new(&slot.source, message));
