@@ -10,7 +10,10 @@ async fn write_notes(place: &Place) -> String {
     place.sql(OLD, "CREATE TABLE notes (note text); INSERT INTO notes VALUES ('early');").await;
     let moment = place.sql(OLD, "SELECT clock_timestamp();").await;
     place.sql(OLD, "INSERT INTO notes VALUES ('late');").await;
-    let last = place.sql(OLD, "SELECT pg_walfile_name(pg_switch_wal());").await;
+    // Several segments at once, of each of which the server has to know that it is in the bucket.
+    place.sql(OLD, &"CREATE TABLE filler (); DROP TABLE filler; SELECT pg_switch_wal();\n".repeat(2)).await;
+    let last =
+        place.sql(OLD, "CREATE TABLE filler (); DROP TABLE filler; SELECT pg_walfile_name(pg_switch_wal());").await;
     let archived = format!("SELECT last_archived_wal >= '{last}' FROM pg_stat_archiver;");
     place.until_sql(OLD, &archived, "t").await;
     moment
