@@ -1,13 +1,11 @@
 #!/usr/bin/env bash
 # The Taiga drill's commands without redrill: what a person's own script would run. The measure of redrill's overhead.
 #
-#   benches/taiga.sh backup | restore | change-password NEW_PASSWORD_FILE
+#   script.sh backup | restore | change-password NEW_PASSWORD_FILE
 #
 # Runs at the operator's workstation of an environment that is up and seeded. It types the commands of the drill `manual` with the
 # scenario's errata applied, and waits where a person would look before typing on. Every command's seconds go to stdout as
 # `SECONDS<tab>COMMAND`, the sum of all as the last line; what the commands print goes to stderr.
-#
-# `benches/drill_overhead.rs` runs it and the drill in turn.
 set -euo pipefail
 
 patience=120s
