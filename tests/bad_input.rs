@@ -560,3 +560,19 @@ fn a_block_that_a_page_loses_is_named_with_its_line_in_the_page() {
     let expected = "page.rst:12: this `code-block` is not read where it stands: give it a line of its own, and a blank line before it";
     assert_eq!(shop.problems(), [expected]);
 }
+
+#[test]
+fn a_block_that_changed_its_language_no_longer_suits_its_binding() {
+    let shop = Shop::new().with("page.md", "   ```\n   kind: Secret", "   ```sh\n   kind: Secret");
+    let problems = shop.problems();
+    assert_eq!(problems, ["scenario.yaml:24: binding: the step is no fragment (page.md:10)"]);
+}
+
+#[test]
+fn a_page_that_is_no_text_is_said_by_its_name() {
+    let shop = Shop::new();
+    std::fs::write(shop.folder().join("page.md"), b"# Save\n\n1. `caf\xe9`\n").unwrap();
+    let problems = shop.problems();
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(problems[0].contains("page.md") && problems[0].contains("UTF-8"), "{problems:?}");
+}
