@@ -3,7 +3,7 @@
 mod bound;
 mod build;
 mod coverage;
-mod edit;
+pub mod edit;
 mod erratum;
 pub mod fragment;
 mod locate;
@@ -81,6 +81,14 @@ pub struct PlannedStep {
 }
 
 impl PlannedStep {
+    /// In reports, as long as nothing of it was typed.
+    pub fn title(&self) -> String {
+        match &self.action {
+            Action::Edit { file } => format!("edit {file}"),
+            _ => self.text.clone(),
+        }
+    }
+
     /// Whether a reference names it: what the page says there, or what is typed instead or beside it.
     pub fn is_meant_by(&self, wanted: &StepRef) -> bool {
         let says = |text: &String| {
@@ -100,6 +108,8 @@ pub enum Action {
     Apply { content: String },
     /// Type `text`; its output, one JSON object, must contain the YAML `content` (`plan::fragment::missing`).
     Compare { content: String },
+    /// `text`, slots filled, is typed in place of an editor that would be opened on the file; it has to change it.
+    Edit { file: String },
     /// Type `text`, which opens an editor: `script`, slots filled, does to the file what a person does in it.
     Editor { script: String },
     /// Run the CronJob once, as its clock would: a Job from its template. The step is over when the Job is.
@@ -125,7 +135,7 @@ pub struct Slot {
 pub enum SlotText {
     /// `PlannedStep::text`.
     Command,
-    /// `content` of `Apply` or `Compare`, `script` of `Editor`.
+    /// `content` of `Apply` or `Compare`, `script` of `Editor`, `file` of `Edit`. `script` of `Editor`.
     Content,
 }
 

@@ -54,15 +54,16 @@ fn the_restore_is_planned_command_by_command_with_its_lines() {
     let drill = manual(AsWritten::No, "1.32.4");
     let edit = &drill.restore[4];
     assert_eq!(edit.text.lines().filter(|line| line.starts_with("sed -i ")).count(), 1, "{}", edit.text);
-    assert_eq!(edit.slots.len(), 4);
+    assert_eq!(edit.slots.len(), 2, "in the script and in the file's name");
     assert!(edit.human.as_ref().is_some_and(|human| human.source.starts_with("our estimate")));
-    let look = edit.text.lines().last().unwrap();
+    assert_eq!(edit.action, Action::Edit { file: "BACKUP_NAME.bak".to_owned() });
+    let script = edit.text.lines().last().unwrap();
     let expected = [
         (33, Verbatim, "kubectl get pods -l app.kubernetes.io/component=database"),
         (35, Corrected, "kubectl exec -it DB_POD_NAME -- bash"),
         (43, Corrected, "gsutil ls gs://BACKUP_BUCKET/db/"),
         (43, Corrected, "gunzip BACKUP_NAME.bak"),
-        (53, Equivalent, look),
+        (53, Equivalent, script),
         (59, Human, "CREATE DATABASE dbuser;"),
         (67, Equivalent, "kubectl scale deployment quetzal-app quetzal-worker --replicas=0"),
         (83, Verbatim, "psql -U$POSTGRES_USER $POSTGRES_USER"),
@@ -74,7 +75,7 @@ fn the_restore_is_planned_command_by_command_with_its_lines() {
     ];
     assert_eq!(rows(&drill.restore), expected);
     let typed = drill.restore.iter().filter(|step| step.source.line != 67);
-    assert!(typed.into_iter().all(|step| matches!(step.action, Action::Shell | Action::Human)));
+    assert!(typed.into_iter().all(|step| matches!(step.action, Action::Shell | Action::Edit { .. } | Action::Human)));
     let provided: Vec<_> =
         drill.provided.iter().map(|note| (note.source.as_ref().unwrap().line, &*note.what)).collect();
     assert_eq!(provided, [(52, "apt-get update && apt-get install --no-install-recommends --yes vim")]);

@@ -94,7 +94,9 @@ impl fmt::Display for PlannedStep {
         write!(f, "{} {label:<12} {}", self.source, self.summary())?;
         match &self.action {
             Action::Compare { .. } => f.write_str("  (must hold what the page shows)")?,
-            Action::Editor { .. } => f.write_str("  (a script does what is done in the editor)")?,
+            Action::Edit { .. } | Action::Editor { .. } => {
+                f.write_str("  (a script does what is done in the editor)")?
+            }
             Action::Removed { .. } => f.write_str("  (not run)")?,
             Action::Shell | Action::Apply { .. } | Action::CronJob { .. } | Action::Human => {}
         }

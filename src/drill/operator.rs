@@ -16,7 +16,8 @@ use crate::drill::station;
 use crate::error::chain;
 use crate::kubernetes::{ExecRequest, Terminal as Wanted};
 use crate::outcome::StepResult;
-use crate::plan::{Action, Filled, PlannedStep};
+use crate::plan::{Action, Filled, PlannedStep, edit};
+use crate::redact::Secret;
 use crate::scenario::{StepRef, Terminal as Place};
 use crate::session::{
     Deadlines, HiddenFailure, OutputSink, Session, SessionConfig, StatementStatus, StepRun, StepStatus, StepText,
@@ -155,6 +156,9 @@ impl Operator {
             editor::lay_ready(&stage.kubernetes, script).await?;
             return Ok(text.to_owned());
         }
+        if let (Action::Edit { .. }, Some(file)) = (&step.action, &filled.content) {
+            return Ok(edit::command(file.expose(), text));
+        }
         let Some(content) = filled.content.as_ref().filter(|_| text.contains("{fragment}")) else {
             return Ok(text.to_owned());
         };
@@ -221,11 +225,13 @@ fn edited(edits: Edits, failure: Option<&StatementStatus>, run: &StepRun, record
 
 /// What ran, as reports show it: what is done in an editor is no part of the command.
 fn shown(step: &PlannedStep, filled: &Filled, text: &str) -> String {
+    let with_script = |command: &str, script: &Secret| {
+        let script: String = script.expose().trim_end().lines().map(|line| format!("\n#   {line}")).collect();
+        format!("{command}\n# in the editor:{script}")
+    };
     match (&step.action, &filled.content) {
-        (Action::Editor { .. }, Some(script)) => {
-            let script: String = script.expose().trim_end().lines().map(|line| format!("\n#   {line}")).collect();
-            format!("{text}\n# in the editor:{script}")
-        }
+        (Action::Editor { .. }, Some(script)) => with_script(text, script),
+        (Action::Edit { .. }, Some(file)) => with_script(&format!("edit {}", file.expose()), &filled.text),
         _ => text.to_owned(),
     }
 }

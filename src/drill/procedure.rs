@@ -56,7 +56,7 @@ async fn one(
     record.events().send(Happening::StepStarted {
         phase: step.phase,
         source: step.source.clone(),
-        command: step.text.clone(),
+        command: step.title(),
         text: step.label,
         program: step.program,
     });
@@ -74,7 +74,7 @@ async fn one(
         Action::Human => Ran::unseen(step, StepResult::Succeeded),
         Action::Removed { erratum } => Ran::unseen(step, StepResult::Removed { erratum: erratum.clone() }),
         Action::CronJob { object } => cron_job::run(stage, record, step, object).await,
-        Action::Shell | Action::Apply { .. } | Action::Compare { .. } | Action::Editor { .. } => {
+        Action::Shell | Action::Edit { .. } | Action::Apply { .. } | Action::Compare { .. } | Action::Editor { .. } => {
             match fill::fill(step, stage, operator).await {
                 Ok(filled) => operator.perform(stage, record, step, filled).await,
                 Err(halt) => Ran::unseen(step, record.cleaned(halt).into()),

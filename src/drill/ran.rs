@@ -19,7 +19,7 @@ pub struct Ran {
 impl Ran {
     /// For steps in which nothing was typed.
     pub fn unseen(step: &PlannedStep, result: StepResult) -> Self {
-        Self { result, command: step.text.clone(), log: None, tail: None, hidden: Vec::new(), program: None }
+        Self { result, command: step.title(), log: None, tail: None, hidden: Vec::new(), program: None }
     }
 }
 

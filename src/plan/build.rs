@@ -10,7 +10,7 @@ use pieces::part_of;
 use super::bound::{self, OfLines};
 use super::erratum::{self, Correction, Inserted};
 use super::locate::{self, StepPlace};
-use super::{Action, AppliedErratum, AsWritten, DrillPlan, Plan, PlannedStep, SlotText, coverage, edit};
+use super::{Action, AppliedErratum, AsWritten, DrillPlan, Plan, PlannedStep, SlotText, coverage};
 use crate::outcome::{Note, Phase, ProgramLabel, SourceRef, TextLabel};
 use crate::problem::Problems;
 use crate::runbook::{Procedure, Runbook, Step, StepKind};
@@ -223,7 +223,9 @@ impl<'s> Planner<'s> {
             Some(Deed::Compare(command)) => {
                 (command.clone(), Action::Compare { content: corrected }, TextLabel::Equivalent)
             }
-            Some(Deed::Edit { file, script }) => (edit::command(file, script), Action::Shell, TextLabel::Equivalent),
+            Some(Deed::Edit { file, script }) => {
+                (script.clone(), Action::Edit { file: file.clone() }, TextLabel::Equivalent)
+            }
             Some(Deed::Editor(script)) => (corrected, Action::Editor { script: script.clone() }, TextLabel::Equivalent),
             Some(Deed::Human) => (corrected, Action::Human, TextLabel::Human),
             None if is_command || reader == SessionKind::Sql && is_sql(&step.kind) => {
@@ -236,7 +238,11 @@ impl<'s> Planner<'s> {
         if action != Action::Human {
             slots = self.find_slots(&text, SlotText::Command, &own);
         }
-        if let Action::Apply { content } | Action::Compare { content } | Action::Editor { script: content } = &action {
+        if let Action::Apply { content }
+        | Action::Compare { content }
+        | Action::Editor { script: content }
+        | Action::Edit { file: content } = &action
+        {
             slots.extend(self.find_slots(content, SlotText::Content, &own));
         }
         self.refuse_ambiguous_slots(&own, &slots);

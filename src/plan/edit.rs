@@ -5,7 +5,7 @@
 pub fn command(file: &str, script: &str) -> String {
     let script = script.trim_end();
     format!(
-        ": edit {file}\nredrill_unedited=$(cksum <{file})\n{script}\n\
+        "redrill_unedited=$(cksum <{file})\n{script}\n\
          [ \"$redrill_unedited\" != \"$(cksum <{file})\" ] || {{ echo 'the edit changed nothing in {file}' >&2; false; }}"
     )
 }

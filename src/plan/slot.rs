@@ -129,9 +129,10 @@ impl PlannedStep {
     /// Puts values into the slots. Values are letters, digits and `._-/:@%+,=` only.
     pub fn fill(&self, value: impl Fn(&SlotSource) -> Option<Secret>) -> Result<Filled, FillError> {
         let content = match &self.action {
-            Action::Apply { content } | Action::Compare { content } | Action::Editor { script: content } => {
-                Some(content)
-            }
+            Action::Apply { content }
+            | Action::Compare { content }
+            | Action::Editor { script: content }
+            | Action::Edit { file: content } => Some(content),
             Action::Shell | Action::CronJob { .. } | Action::Human | Action::Removed { .. } => None,
         };
         let text = fill_text(&self.text, self.slots_within(SlotText::Command), &value)?;
@@ -145,7 +146,7 @@ impl PlannedStep {
 
     /// One line for people: what runs, slots open.
     pub fn summary(&self) -> String {
-        first_line(&self.text)
+        first_line(&self.title())
     }
 }
 
