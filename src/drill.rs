@@ -45,6 +45,7 @@ pub mod site;
 pub mod stage;
 pub mod station;
 mod unanswered;
+mod unready;
 pub mod value;
 mod verify;
 
