@@ -29,6 +29,7 @@ pub mod event;
 mod evidence;
 mod fill;
 mod found;
+mod identity;
 mod logs;
 mod loss_proof;
 mod operator;
@@ -45,6 +46,7 @@ pub mod site;
 pub mod stage;
 pub mod station;
 mod unanswered;
+mod unready;
 pub mod value;
 mod verify;
 
@@ -222,6 +224,7 @@ impl Course<'_> {
 
     async fn restore(&mut self) -> Result<(), Halt> {
         procedure::run(&mut self.stage, self.record, &self.assignment.plan.restore).await?;
+        identity::check(self.assignment, &mut self.stage, self.record, &self.evidence).await?;
         if self.assignment.plan.in_service == Checkpoint::Restored {
             self.first_write(Phase::Restore).await?;
         }

@@ -52,6 +52,7 @@ pub const CONFIG_MAP: TypeName<'static> = ("v1", "ConfigMap");
 pub const CLAIM: TypeName<'static> = ("v1", "PersistentVolumeClaim");
 pub const SERVICE: TypeName<'static> = ("v1", "Service");
 pub const NAMESPACE: TypeName<'static> = ("v1", "Namespace");
+pub const EVENT: TypeName<'static> = ("v1", "Event");
 pub const JOB: TypeName<'static> = ("batch/v1", "Job");
 pub const DEPLOYMENT: TypeName<'static> = ("apps/v1", "Deployment");
 pub const STATEFUL_SET: TypeName<'static> = ("apps/v1", "StatefulSet");

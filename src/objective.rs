@@ -75,7 +75,11 @@ fn figure(scenario: &Scenario, measured: &Measured, kind: ObjectiveKind) -> (Opt
             let rows = measured.lost_rows.map(|rows| format!("{rows} committed rows lost"));
             let rows = rows.unwrap_or_else(|| measured.left_out.clone().unwrap_or_else(|| "not measured".to_owned()));
             let shipped = measured.shipped.as_ref().map(|shipped| match (shipped.drained, shipped.waiting) {
-                (true, _) => "; the whole log was shipped at the loss".to_owned(),
+                (true, _) if measured.lost_rows.is_none_or(|rows| rows == 0) => {
+                    "; the whole log was shipped at the loss".to_owned()
+                }
+                // It did not arrive, or not whole: what is known is what the server took for shipped.
+                (true, _) => "; archive_command had reported the whole log as shipped at the loss".to_owned(),
                 (false, 0) => "; the segment that was being written was not shipped at the loss".to_owned(),
                 (false, waiting) => {
                     format!("; {waiting} segments and the one being written were not shipped at the loss")

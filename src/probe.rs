@@ -129,6 +129,10 @@ pub enum Request {
     ReadArchiver {
         target: PostgresTarget,
     },
+    /// Whose data that is: what `initdb` called it, which every physical copy of it keeps.
+    ReadIdentifier {
+        target: PostgresTarget,
+    },
     /// Tries to reach each address (IP:port) from here; none may answer.
     Isolation {
         addresses: Vec<String>,
@@ -170,6 +174,9 @@ pub enum Reply {
         segment: String,
         /// From the segment's completion until it was shipped.
         micros: u64,
+    },
+    Identifier {
+        identifier: String,
     },
     Archiver {
         /// `archive_mode`.

@@ -381,3 +381,16 @@ async fn a_log_that_does_not_get_shipped_is_told_with_its_failures() {
     let state = prober.ask(&Request::ReadArchiver { target: without.target("postgres") }).await;
     assert!(matches!(&state, Ok(Reply::Archiver { mode, .. }) if mode == "off"), "{state:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn data_of_another_server_has_another_identifier() {
+    let (one, other) = (Server::start().await, Server::start().await);
+    let mut prober = prober();
+    let mut identifiers = Vec::new();
+    for server in [&one, &one, &other] {
+        let asked = Request::ReadIdentifier { target: server.target("postgres") };
+        let Ok(Reply::Identifier { identifier }) = prober.ask(&asked).await else { panic!("no identifier") };
+        identifiers.push(identifier);
+    }
+    assert!(identifiers[0] == identifiers[1] && identifiers[1] != identifiers[2], "{identifiers:?}");
+}

@@ -28,13 +28,14 @@ struct Archiver {
 }
 
 /// What is known of the database whose log this drill is about: the one that keeps the ledger.
-fn archived<'a>(assignment: &'a Assignment<'_>) -> Option<&'a Database> {
+pub fn archived<'a>(assignment: &'a Assignment<'_>) -> Option<&'a Database> {
     let name = assignment.scenario.ledger.as_ref()?;
     assignment.scenario.archiving_of(name)?;
     assignment.scenario.databases.get(name)
 }
 
-/// Takes the moment that will have to come back, between two commits, where the drill has one.
+/// Takes the moment that will have to come back, between two commits, where the drill has one: nobody writes while it is
+/// chosen, so that the next commit is that of the value which must not be there.
 pub async fn choose_moment(
     assignment: &Assignment<'_>,
     stage: &mut Stage,
@@ -44,9 +45,8 @@ pub async fn choose_moment(
     if assignment.plan.recovers_to != RecoveryPoint::Moment {
         return Ok(());
     }
-    if let Some(ledger) = &stage.ledger {
-        evidence.must_survive = ledger.latest().k;
-    }
+    seed::stop_ledger(stage, evidence).await?;
+    evidence.must_survive = evidence.acknowledged.last().map_or(0, |row| row.k);
     let target = seed::seeder(database, &stage.values).await?;
     stage.recovery_target = Some(state(stage, target).await?.clock);
     Ok(())
@@ -66,6 +66,7 @@ pub async fn before_the_loss(
         evidence.prefix = Some(stage.values.name(&archiving.prefix).await?);
     }
     let target = seed::seeder(database, &stage.values).await?;
+    evidence.identifier = Some(identifier(stage, target.clone()).await?);
     let mut shipped_rows = None;
     let shipping = if archive == Archive::Backlog {
         shipped_rows = stage.ledger.as_ref().map(|ledger| ledger.latest().k);
@@ -158,6 +159,13 @@ async fn ask_state(stage: &mut Stage, target: PostgresTarget) -> Result<Archiver
             Ok(Archiver { mode, timeout: Duration::from_secs(timeout_seconds), waiting, clock })
         }
         other => Err(Unanswered::unexpected(&other)),
+    }
+}
+
+async fn identifier(stage: &mut Stage, target: PostgresTarget) -> Result<String, Halt> {
+    match ask(&mut stage.prober, Request::ReadIdentifier { target }).await? {
+        Reply::Identifier { identifier } => Ok(identifier),
+        other => Err(Unanswered::unexpected(&other).into()),
     }
 }
 

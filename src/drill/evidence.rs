@@ -24,6 +24,8 @@ pub struct Evidence {
     pub acknowledged: Vec<Acknowledged>,
     /// Whether the first write after the restore was made: then it must still be there at the end.
     pub first_write: bool,
+    /// What `initdb` called the data whose log is shipped: no other is called so.
+    pub identifier: Option<String>,
     /// Where the log of the system went that was lost.
     pub prefix: Option<String>,
     pub measured: crate::objective::Measured,

@@ -104,7 +104,10 @@ async fn settle(stage: &Stage, record: &Record, baseline: &Baseline) -> Result<V
     match settled? {
         Settled::Yes(waited) => Ok(waited),
         Settled::No { last, after } => {
-            Err(Halt::failed(format!("what earlier steps touched did not settle within {}s: {last}", after.as_secs())))
+            let pods = stage.pod_states().await?;
+            let pods = if pods.is_empty() { pods } else { format!("; {pods}") };
+            let after = after.as_secs();
+            Err(Halt::failed(format!("what earlier steps touched did not settle within {after}s: {last}{pods}")))
         }
     }
 }

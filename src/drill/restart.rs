@@ -103,8 +103,8 @@ async fn pods_behind(kubernetes: &Kubernetes, database: &Database) -> Result<Vec
     Ok(pods)
 }
 
-/// A Service without a selector leads to nothing that is known.
-fn selects(selector: &serde_json::Map<String, Value>, pod: &Value) -> bool {
+/// What has no selector has no pods that are known.
+pub fn selects(selector: &serde_json::Map<String, Value>, pod: &Value) -> bool {
     !selector.is_empty() && selector.iter().all(|(key, value)| &pod["metadata"]["labels"][key] == value)
 }
 

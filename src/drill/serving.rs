@@ -7,8 +7,7 @@ use serde_json::Value;
 
 use crate::drill::record::{Halt, Record};
 use crate::drill::stage::Stage;
-use crate::drill::verify;
-use crate::drill::{Assignment, Course};
+use crate::drill::{Assignment, Course, unready, verify};
 use crate::kubernetes::{self, KubernetesError, wait_for};
 use crate::outcome::{CheckKind, CheckResult, Phase};
 use crate::scenario::{Checkpoint, Readiness, Serving};
@@ -42,32 +41,40 @@ async fn look(
     let started = Instant::now();
     let name = format!("{} is {} at {}", serving.workload, expected.name(), checkpoint.name());
     let seen = wait_for(&name, NOTICES, async || {
-        let (readiness, state) = state(stage, serving).await?;
+        let (readiness, state) = readiness(workload(stage, serving).await?.as_ref());
         Ok(if readiness == expected { Ok(state) } else { Err(state) })
     });
     let finding = match seen.await {
         Ok(state) => Ok((CheckResult::Held, state)),
-        Err(late @ KubernetesError::Deadline { .. }) => {
-            Ok((CheckResult::Differs { difference: late.to_string() }, String::new()))
-        }
+        Err(KubernetesError::Deadline { last, deadline, .. }) => difference(stage, serving, &last, deadline).await,
         Err(error) => Err(Halt::from(error)),
     };
     verify::write(record, &name, CheckKind::Agreement, phase, started, finding);
 }
 
-/// Whether a workload has all the replicas that it asks for, or none; half of it is neither and counts as unready.
-async fn state(stage: &Stage, serving: &Serving) -> Result<(Readiness, String), KubernetesError> {
+/// What was seen to the last, and what the pods say to it.
+async fn difference(stage: &Stage, serving: &Serving, last: &str, deadline: Duration) -> verify::Finding {
+    let mut words = vec![format!("{last} after {}s", deadline.as_secs())];
+    if let Some(workload) = workload(stage, serving).await? {
+        words.extend(unready::reasons(stage.cluster_of(&serving.workload), &workload).await?);
+    }
+    Ok((CheckResult::Differs { difference: words.join("; ") }, String::new()))
+}
+
+async fn workload(stage: &Stage, serving: &Serving) -> Result<Option<Value>, KubernetesError> {
     let name = &serving.workload;
     let kubernetes = stage.cluster_of(name);
     for kind in [kubernetes::DEPLOYMENT, kubernetes::STATEFUL_SET] {
         if let Some(workload) = kubernetes.get(kind, &name.namespace, &name.name).await? {
-            return Ok(readiness(&workload));
+            return Ok(Some(workload));
         }
     }
-    Ok((Readiness::Unready, "not there".to_owned()))
+    Ok(None)
 }
 
-fn readiness(workload: &Value) -> (Readiness, String) {
+/// Whether a workload has all the replicas that it asks for, or none; half of it is neither and counts as unready.
+fn readiness(workload: Option<&Value>) -> (Readiness, String) {
+    let Some(workload) = workload else { return (Readiness::Unready, "not there".to_owned()) };
     let wanted = workload["spec"]["replicas"].as_i64().unwrap_or(1);
     let ready = workload["status"]["readyReplicas"].as_i64().unwrap_or_default();
     let is_ready = wanted > 0 && ready == wanted;
@@ -84,9 +91,10 @@ mod tests {
     fn a_workload_is_ready_when_all_that_it_asks_for_is() {
         let workload =
             |wanted: i64, ready: Value| json!({"spec": {"replicas": wanted}, "status": {"readyReplicas": ready}});
-        assert_eq!(readiness(&workload(1, json!(1))).0, Readiness::Ready);
-        assert_eq!(readiness(&workload(2, json!(1))), (Readiness::Unready, "1 of 2 ready".to_owned()));
-        assert_eq!(readiness(&workload(1, Value::Null)).0, Readiness::Unready);
-        assert_eq!(readiness(&workload(0, json!(0))).0, Readiness::Unready);
+        assert_eq!(readiness(Some(&workload(1, json!(1)))).0, Readiness::Ready);
+        assert_eq!(readiness(Some(&workload(2, json!(1)))), (Readiness::Unready, "1 of 2 ready".to_owned()));
+        assert_eq!(readiness(Some(&workload(1, Value::Null))).0, Readiness::Unready);
+        assert_eq!(readiness(Some(&workload(0, json!(0)))).0, Readiness::Unready);
+        assert_eq!(readiness(None).0, Readiness::Unready);
     }
 }

@@ -6,9 +6,9 @@ use std::time::Instant;
 use crate::drill::evidence::Evidence;
 use crate::drill::record::{Halt, Record};
 use crate::drill::seed;
-use crate::drill::stage::{ask, pod_state};
+use crate::drill::stage::ask;
 use crate::drill::unanswered::Unanswered;
-use crate::drill::{Assignment, Stage, archive, restart};
+use crate::drill::{Assignment, Stage, archive, restart, unready};
 use crate::fingerprint::Fingerprint;
 use crate::kubernetes;
 use crate::outcome::{Aim, CheckKind, CheckResult, Phase};
@@ -242,18 +242,13 @@ async fn serving(stage: &Stage, left_behind: &BTreeSet<&str>) -> Finding {
         if site.cluster.as_deref().is_some_and(|cluster| left_behind.contains(cluster)) {
             continue;
         }
-        let before = down.len();
         for workload in site.list(&[kubernetes::DEPLOYMENT, kubernetes::STATEFUL_SET]).await? {
             count += 1;
             let wanted = stage.wanted_replicas(site, &workload);
             let ready = workload["status"]["readyReplicas"].as_i64().unwrap_or_default();
             if ready != wanted {
                 down.push(format!("{} has {ready} of {wanted} ready", site.describe(&workload)));
-            }
-        }
-        if down.len() > before {
-            for pod in site.list(&[kubernetes::POD]).await? {
-                down.push(format!("{}: {}", site.describe(&pod), pod_state(&pod)));
+                down.extend(unready::reasons(&site.kubernetes, &workload).await?);
             }
         }
     }

@@ -52,6 +52,14 @@ pub(super) async fn state(target: &PostgresTarget) -> Result<Reply, Error> {
     Ok(Reply::Archiver { mode, timeout_seconds: row.get::<_, i64>(1).unsigned_abs(), waiting, clock: row.get(2) })
 }
 
+/// Whose data it is.
+pub(super) async fn identifier(target: &PostgresTarget) -> Result<Reply, Error> {
+    const IDENTIFIER: &str = "SELECT system_identifier::text FROM pg_control_system()";
+    let session = postgres::connect(target).await?;
+    let row = session.query_one(IDENTIFIER, &[]).await.map_err(DatabaseError::postgres("read the control file"))?;
+    Ok(Reply::Identifier { identifier: row.get(0) })
+}
+
 /// Complete segments that are not shipped yet, up to one. Names of segments are in the order of the log.
 async fn waiting_up_to(session: &Session, segment: &str) -> Result<u64, Error> {
     const WAITING: &str = "

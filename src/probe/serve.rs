@@ -132,6 +132,7 @@ async fn carry_out(request: Request) -> Result<Reply, Error> {
         }
         Request::DrainArchive { target, deadline_millis } => archive::drain(&target, deadline_millis).await?,
         Request::ReadArchiver { target } => archive::state(&target).await?,
+        Request::ReadIdentifier { target } => archive::identifier(&target).await?,
         Request::Isolation { addresses } => Reply::Reached { addresses: isolation::reached(&addresses).await },
         Request::FirstWrite { target, deadline_millis } => {
             Reply::Wrote { at_micros: ledger::first_write(&target, deadline_millis).await? }
@@ -164,6 +165,7 @@ fn doing(request: &Request) -> String {
         Request::FingerprintFiles { root } => format!("fingerprint the files below {root}"),
         Request::DrainArchive { target, .. } => format!("ship the log of {}", target.place()),
         Request::ReadArchiver { target } => format!("ask for the archiver of {}", target.place()),
+        Request::ReadIdentifier { target } => format!("ask whose data is in {}", target.place()),
         Request::Isolation { .. } => "probe isolation".into(),
         Request::FirstWrite { target, .. } => format!("write to {}", target.place()),
     }

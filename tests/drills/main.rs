@@ -1,9 +1,11 @@
-//! Whole drills on the local environment: the program as people run it, against altered copies of the Taiga scenario,
-//! held to a model of what each must come to.
+//! Whole drills on the local environment: the program as people run it, against altered copies of the scenarios, held
+//! to a model of what each must come to.
 
 mod as_written;
 mod broken;
 mod good;
+mod hasura;
+mod hasura_broken;
 mod missing_input;
 mod operator;
 mod playground;

@@ -108,9 +108,10 @@ impl Playground {
         Run::read(self, output, &state, &reports)
     }
 
-    /// `redrill check taiga`: its exit code and all that it says.
+    /// `redrill check` of the system: its exit code and all that it says.
     pub fn check(&self) -> (i32, String) {
-        let output = self.redrill(self.path(), &self.path().join("reports")).args(["check", "taiga"]).output().unwrap();
+        let reports = self.path().join("reports");
+        let output = self.redrill(self.path(), &reports).args(["check", self.system]).output().unwrap();
         let said = [output.stdout, output.stderr].concat();
         (output.status.code().expect("an exit code"), String::from_utf8(said).unwrap())
     }
