@@ -8,7 +8,7 @@ use jiff::Zoned;
 
 use crate::check::Checked;
 use crate::doctor::{Requirements, Tools};
-use crate::outcome::{DrillOutcome, ErratumOutcome};
+use crate::outcome::{DrillOutcome, ErratumOutcome, Note};
 use crate::plan::{AsWritten, DrillPlan};
 use crate::problem::{Problem, Problems};
 use crate::scenario::{EnvironmentName, Erratum, Scenario, Scenarios, StoreKind};
@@ -187,12 +187,23 @@ impl PreparedScenario {
             uncovered: self.checked.plan.uncovered.clone(),
             waived: self.checked.plan.waived.clone(),
             provided: plan.provided.clone(),
+            left_out: self.left_out(&plan.name),
             simulated: Vec::new(),
             leftovers: Vec::new(),
             digests: self.digests(tools),
             versions: tools.versions(),
             accept: self.scenario.accepted_for(&plan.name).cloned().collect(),
         }
+    }
+
+    /// Errata of this drill that do not hold for the versions that are there.
+    fn left_out(&self, drill: &str) -> Vec<Note> {
+        let note = |erratum: &Erratum| Note {
+            source: Some(erratum.source.clone()),
+            what: format!("erratum {} ({})", erratum.id, erratum.versions),
+            why: erratum.reason.clone(),
+        };
+        self.scenario.left_out.iter().filter(|erratum| erratum.holds_in(drill)).map(note).collect()
     }
 
     /// blake3 of what ran; a file that cannot be read any more is said to be so.
@@ -237,6 +248,22 @@ mod tests {
 
     fn names(prepared: &Prepared) -> Vec<String> {
         prepared.drills().map(|(scenario, plan)| format!("{}/{}", scenario.scenario.name, plan.name)).collect()
+    }
+
+    #[test]
+    fn a_correction_for_other_versions_is_left_out_and_said_to_be() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+        let left_out = |kubectl: &str| {
+            let tools = BTreeMap::from([("kubectl".to_owned(), kubectl.to_owned())]);
+            let versions = BTreeMap::from([("quetzal".to_owned(), tools)]);
+            let prepared = prepare(&folder, &["quetzal".to_owned()], &[], AsWritten::No, &versions);
+            let prepared = prepared.unwrap_or_else(|problems| panic!("{problems}"));
+            let (scenario, plan) = prepared.drills().next().expect("a drill");
+            let outcome = scenario.outcome(plan, EnvironmentName::Local, AsWritten::No, &Tools::default());
+            outcome.left_out.into_iter().map(|note| note.what).collect::<Vec<_>>()
+        };
+        assert_eq!(left_out("1.30.4"), ["erratum quetzal-exec-dashes (kubectl 1.31+)"]);
+        assert_eq!(left_out("1.31.0"), [""; 0]);
     }
 
     #[test]

@@ -330,6 +330,9 @@ pub struct DrillOutcome {
     pub uncovered: Vec<Note>,
     pub waived: Vec<Note>,
     pub provided: Vec<Note>,
+    /// Errata of other versions than the ones that ran: the page was followed as it stands there.
+    #[serde(default)]
+    pub left_out: Vec<Note>,
     /// Stand-ins for parts that matter; one is enough for SIMULATED.
     pub simulated: Vec<Note>,
     /// Anything that teardown left behind.

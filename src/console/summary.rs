@@ -223,8 +223,11 @@ fn errata(drill: &DrillOutcome, look: &Look) -> String {
 }
 
 fn notes(drill: &DrillOutcome, look: &Look) -> String {
-    let lists =
-        [("provided by the environment (a real disaster needs it)", &drill.provided), ("waived", &drill.waived)];
+    let lists = [
+        ("provided by the environment (a real disaster needs it)", &drill.provided),
+        ("corrections that other versions need", &drill.left_out),
+        ("waived", &drill.waived),
+    ];
     let mut text = String::new();
     for (title, notes) in lists.into_iter().filter(|(_, notes)| !notes.is_empty()) {
         text.push_str(&format!("{}\n", heading(title, look)));
