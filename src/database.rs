@@ -4,6 +4,7 @@ use crate::fingerprint::copy::CopyError;
 
 pub mod postgres;
 mod postgres_catalog;
+pub mod postgres_corrupt;
 pub mod postgres_fingerprint;
 pub mod postgres_seed;
 mod postgres_server_hash;

@@ -211,6 +211,7 @@ impl Course<'_> {
         let loss = assignment.scenario.loss_in(&assignment.plan.name);
         stage.values.keep(loss).await?;
         crate::loss::strike(&stage.clusters, loss, assignment.systems).await?;
+        seed::corrupt(assignment, stage, &loss.databases).await?;
         for cluster in &loss.clusters {
             environment.lose(cluster).await?;
             stage.sites.retain(|site| site.cluster.as_ref() != Some(cluster));

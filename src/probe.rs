@@ -133,6 +133,10 @@ pub enum Request {
     ReadIdentifier {
         target: PostgresTarget,
     },
+    /// Takes half of the rows of every table away. As a superuser.
+    CorruptPostgres {
+        target: PostgresTarget,
+    },
     /// Tries to reach each address (IP:port) from here; none may answer.
     Isolation {
         addresses: Vec<String>,

@@ -138,6 +138,8 @@ pub struct Loss {
     pub claims: Vec<ObjectName>,
     /// Of a system of several: gone with everything in them.
     pub clusters: Vec<String>,
+    /// Of `databases`: they go on answering, with half of their rows.
+    pub databases: Vec<String>,
     pub escrow: Vec<Escrow>,
     pub source: SourceRef,
 }

@@ -394,3 +394,17 @@ async fn data_of_another_server_has_another_identifier() {
     }
     assert!(identifiers[0] == identifiers[1] && identifiers[1] != identifiers[2], "{identifiers:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_corruption_takes_half_of_every_tables_rows_and_nothing_else() {
+    let server = Server::start().await;
+    let before = seeded(&server, "living", 7).await;
+    let target = server.target("living");
+    assert!(matches!(prober().ask(&Request::CorruptPostgres { target: target.clone() }).await, Ok(Reply::Done)));
+    let after = fingerprint(&target, &[]).await.unwrap();
+    for (name, item) in before.items.iter().filter(|(name, _)| name.starts_with("table ")) {
+        assert_eq!(after.items[name].count, item.count / 2, "{name}");
+    }
+    let differing: Vec<_> = before.differences(&after).into_iter().map(|difference| difference.item).collect();
+    assert!(differing.iter().all(|item| item.starts_with("table ")), "{differing:?}");
+}

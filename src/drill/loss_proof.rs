@@ -32,7 +32,10 @@ pub async fn run(
         let finding = Ok((result, "nobody answers for it".to_owned()));
         verify::write(record, &format!("loss of cluster {cluster}"), CheckKind::Loss, Phase::Loss, started, finding);
     }
-    for (name, expected) in &evidence.databases {
+    let loss = assignment.scenario.loss_in(&assignment.plan.name);
+    // Volumes and clusters are gone with all that was in them, a corruption hits the databases that it names.
+    let takes_all = !loss.claims.is_empty() || !loss.clusters.is_empty();
+    for (name, expected) in evidence.databases.iter().filter(|(name, _)| takes_all || loss.databases.contains(name)) {
         let started = Instant::now();
         let result = match database(assignment, stage, name).await? {
             Some(found) => gone(&beside(expected, evidence.fresh.get(name)), &found, "table "),
@@ -42,7 +45,7 @@ pub async fn run(
         let finding = Ok((result, expected.summary()));
         verify::write(record, &format!("loss of database {name}"), CheckKind::Loss, Phase::Loss, started, finding);
     }
-    for (name, expected) in &evidence.files {
+    for (name, expected) in evidence.files.iter().filter(|_| takes_all) {
         let started = Instant::now();
         let Some(tree) = assignment.scenario.files.get(name) else { continue };
         let result = match is_lost(assignment, tree.claim.cluster.as_ref()) {

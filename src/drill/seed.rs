@@ -71,6 +71,16 @@ pub async fn run(assignment: &Assignment<'_>, stage: &mut Stage, evidence: &mut 
     Ok(())
 }
 
+/// Has the databases of a loss go on with half of their rows.
+pub async fn corrupt(assignment: &Assignment<'_>, stage: &mut Stage, names: &[String]) -> Result<(), Halt> {
+    let databases = names.iter().filter_map(|name| assignment.scenario.databases.get(name));
+    for database in databases {
+        let target = seeder(database, &stage.values).await?;
+        ask(&mut stage.prober, Request::CorruptPostgres { target }).await?;
+    }
+    Ok(())
+}
+
 /// Starts a writer on the ledger, where the scenario keeps one, and returns once it has committed [`LEDGER_ROWS`].
 pub async fn start_ledger(assignment: &Assignment<'_>, stage: &Stage) -> Result<Option<Ledger>, Halt> {
     let Some(target) = ledger_target(assignment, &stage.values).await? else { return Ok(None) };

@@ -133,6 +133,10 @@ async fn carry_out(request: Request) -> Result<Reply, Error> {
         Request::DrainArchive { target, deadline_millis } => archive::drain(&target, deadline_millis).await?,
         Request::ReadArchiver { target } => archive::state(&target).await?,
         Request::ReadIdentifier { target } => archive::identifier(&target).await?,
+        Request::CorruptPostgres { target } => {
+            crate::database::postgres_corrupt::corrupt(&target).await?;
+            Reply::Done
+        }
         Request::Isolation { addresses } => Reply::Reached { addresses: isolation::reached(&addresses).await },
         Request::FirstWrite { target, deadline_millis } => {
             Reply::Wrote { at_micros: ledger::first_write(&target, deadline_millis).await? }
@@ -166,6 +170,7 @@ fn doing(request: &Request) -> String {
         Request::DrainArchive { target, .. } => format!("ship the log of {}", target.place()),
         Request::ReadArchiver { target } => format!("ask for the archiver of {}", target.place()),
         Request::ReadIdentifier { target } => format!("ask whose data is in {}", target.place()),
+        Request::CorruptPostgres { target } => format!("corrupt {}", target.place()),
         Request::Isolation { .. } => "probe isolation".into(),
         Request::FirstWrite { target, .. } => format!("write to {}", target.place()),
     }

@@ -279,13 +279,17 @@ impl<'r> ScenarioReader<'r> {
         let claims = fields.or_default("claims", |node| r.list(node, |node| r.object_name(node)));
         let clusters =
             fields.or_default("clusters", |node| r.list(node, |node| r.reference(node, "cluster", &self.clusters)));
+        let databases =
+            fields.or_default("databases", |node| r.list(node, |node| r.reference(node, "database", &self.databases)));
         let escrow = fields.or_default("escrow", |node| r.list(node, |node| self.escrow(node)));
         fields.close();
         let takes = |field: &str| node.get(field).is_some_and(|node| !node.items().is_empty());
-        if !takes("claims") && !takes("clusters") {
-            return r.refuse(node.line, "a disaster that takes nothing proves nothing: name claims or clusters");
+        if !takes("claims") && !takes("clusters") && !takes("databases") {
+            let message = "a disaster that takes nothing proves nothing: name claims, clusters or databases";
+            return r.refuse(node.line, message);
         }
-        Some(Loss { claims: claims?, clusters: clusters?, escrow: escrow?, source: r.source(node.line) })
+        let source = r.source(node.line);
+        Some(Loss { claims: claims?, clusters: clusters?, databases: databases?, escrow: escrow?, source })
     }
 
     fn escrow(&self, node: &Node) -> Option<Escrow> {

@@ -9,10 +9,10 @@ const RUNBOOK: &str = "scenarios/quetzal/runbook.rst";
 const SCENARIO: &str = "scenarios/quetzal/scenario.yaml";
 
 #[test]
-fn both_drills_are_corrected_and_nothing_worse() {
+fn every_drill_is_corrected_and_nothing_worse() {
     let run = Playground::of("quetzal").run(&[]);
     assert_eq!(run.exit, 3, "{}", run.stderr);
-    for (variant, backup) in [("manual", vec![18, 20]), ("scheduled", vec![65])] {
+    for (variant, backup) in [("manual", vec![18, 20]), ("scheduled", vec![65]), ("corrupted", vec![18, 20])] {
         let drill = run.drill(variant);
         assert_eq!(drill.verdict(), Verdict::Corrected, "{:#?}", drill.causes());
         let lines: Vec<usize> = drill.steps.iter().map(|step| step.source.line).collect();
