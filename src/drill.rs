@@ -210,8 +210,8 @@ impl Course<'_> {
         archive::before_the_loss(assignment, stage, evidence).await?;
         let loss = assignment.scenario.loss_in(&assignment.plan.name);
         stage.values.keep(loss).await?;
-        crate::loss::strike(&stage.clusters, loss, assignment.systems).await?;
         seed::corrupt(assignment, stage, &loss.databases).await?;
+        crate::loss::strike(&stage.clusters, loss, assignment.systems).await?;
         for cluster in &loss.clusters {
             environment.lose(cluster).await?;
             stage.sites.retain(|site| site.cluster.as_ref() != Some(cluster));

@@ -68,7 +68,7 @@ async fn after_the_recovery(assignment: &Assignment<'_>, stage: &mut Stage, reco
         write(record, "the log is shipped again", CheckKind::Other, Phase::Verify, started, finding);
     }
     let started = Instant::now();
-    if let Some(finding) = restart::run(assignment, stage, record, evidence).await {
+    if let Some(finding) = restart::run(assignment, stage, evidence).await {
         write(record, "a restart loses nothing", CheckKind::Other, Phase::Verify, started, finding);
     }
 }

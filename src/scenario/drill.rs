@@ -201,8 +201,8 @@ impl ScenarioReader<'_> {
         if has("recovery-target") && archive != Some("drained") {
             refuse("a recovery target needs what was committed after it shipped, too: say `archive: drained`");
         }
-        if archive.is_some() && self.archived.is_empty() {
-            refuse("`archive` needs a database in `archiving`");
+        if archive.is_some() && self.ledger.as_ref().is_none_or(|ledger| !self.archived.contains(ledger)) {
+            refuse("`archive` is told from the ledger: its database has to be in `archiving`");
         }
         if node.get("in-service").and_then(Node::text) == Some("reconciled") && !has("reconcile") {
             refuse("`in-service: reconciled` needs `reconcile`");
@@ -275,6 +275,8 @@ mod tests {
     }
 
     const ARCHIVING: &str = "archiving: [{ database: taiga, prefix: s3://b/old }]";
+    /// Of a database that keeps no ledger.
+    const ELSEWHERE: &str = "archiving: [{ database: other, prefix: s3://b/old }]";
     const PARTS: &str = "backup: [{ procedure: Manual Backup }], restore: [{ procedure: Manual Restore }]";
 
     fn drill(fields: &str) -> Drill {
@@ -306,11 +308,13 @@ mod tests {
         let refused =
             |fields: &str, sections: &str| read(&format!("{{ {fields} }}"), sections).expect_err(fields).join("; ");
         let living = "backup: [{ procedure: Manual Backup }]";
+        let living_and_stopped = "backup: [{ procedure: Manual Backup }], archive: stopped";
         let cases = [
             (format!("{living}, reconcile: []"), ARCHIVING, "take `loss`, `reconcile` and `in-service` out"),
             (format!("{living}, archive: drained"), ARCHIVING, "unless it is `stopped`"),
             (format!("{PARTS}, archive: stopped"), ARCHIVING, "take `restore` out"),
-            (format!("{PARTS}, archive: drained"), "", "needs a database in `archiving`"),
+            (format!("{PARTS}, archive: drained"), "", "its database has to be in `archiving`"),
+            (living_and_stopped.to_owned(), ELSEWHERE, "its database has to be in `archiving`"),
             (format!("{PARTS}, recovery-target: time"), ARCHIVING, "say `archive: drained`"),
             (format!("{PARTS}, archive: backlog, recovery-target: time"), ARCHIVING, "say `archive: drained`"),
             (format!("{PARTS}, in-service: reconciled"), ARCHIVING, "needs `reconcile`"),
