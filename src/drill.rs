@@ -225,7 +225,9 @@ impl Course<'_> {
 
     async fn restore(&mut self) -> Result<(), Halt> {
         procedure::run(&mut self.stage, self.record, &self.assignment.plan.restore).await?;
+        let started = Instant::now();
         identity::check(self.assignment, &mut self.stage, self.record, &self.evidence).await?;
+        self.stage.looking += started.elapsed();
         if self.assignment.plan.in_service == Checkpoint::Restored {
             self.first_write(Phase::Restore).await?;
         }
@@ -245,7 +247,8 @@ impl Course<'_> {
             let written = stage::ask(&mut stage.prober, Request::FirstWrite { target, deadline_millis }).await;
             let result = match written {
                 Ok(_) => {
-                    evidence.measured.recovery = stage.lost_at.map(|lost| lost.elapsed());
+                    let recovery = |lost: Instant| lost.elapsed().saturating_sub(stage.looking);
+                    evidence.measured.recovery = stage.lost_at.map(recovery);
                     evidence.first_write = true;
                     CheckResult::Held
                 }
@@ -274,11 +277,15 @@ impl Course<'_> {
 
     /// What has to be so at this moment.
     async fn check(&mut self, checkpoint: Checkpoint, phase: Phase) {
+        let started = Instant::now();
         let Stage { values, prober, .. } = &mut self.stage;
         for outcome in self.credentials.check(checkpoint, values, prober).await {
             self.record.credential(outcome);
         }
         self.check_serving(checkpoint, phase).await;
+        if self.stage.lost_at.is_some() {
+            self.stage.looking += started.elapsed();
+        }
     }
 }
 

@@ -47,6 +47,8 @@ pub struct Stage {
     pub recovery_target: Option<String>,
     /// When the loss was proven.
     pub lost_at: Option<Instant>,
+    /// Since then, in redrill's own looks at what came back: nobody waits for them in earnest.
+    pub looking: Duration,
     /// What the manifests ask for, by cluster and `Kind namespace/name`.
     replicas: BTreeMap<(Option<String>, String), i64>,
 }
@@ -85,6 +87,7 @@ impl Stage {
             outputs: Vec::new(),
             recovery_target: None,
             lost_at: None,
+            looking: Duration::ZERO,
             replicas,
         }
     }
