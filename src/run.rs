@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::assignment::{self, Prepared, Versions};
 use crate::cli::RunArgs;
 use crate::console::{self, Console, Times};
-use crate::doctor::go_module::GCS_SERVER;
+use crate::doctor::go_module::{GCS_SERVER, HELM, HELM_DIFF};
 use crate::doctor::{self, Tools};
 use crate::drill::event::{self, DrillId};
 use crate::drill::record::{Halt, Record, SharedJournal};
@@ -55,7 +55,9 @@ pub async fn run(
         Ok(prepared) => {
             let (tools, obstacle) = machine(&prepared, arguments.install).await;
             let versions = prepared.versions(&tools);
-            let again = if prepared.is_for(&versions) { Ok(prepared) } else { prepare(&versions) };
+            // What helm has to render is known once helm is there.
+            let is_known = prepared.is_for(&versions) && prepared.is_rendered();
+            let again = if is_known { Ok(prepared) } else { prepare(&versions) };
             again.map(|prepared| (prepared, tools, obstacle))
         }
         Err(problems) => Err(problems),
@@ -156,6 +158,10 @@ async fn start_local(
         clusters: scenario.checked.systems.names().map(str::to_owned).collect(),
         services: services(&scenario.scenario),
         kubectl,
+        programs: [&HELM, &HELM_DIFF]
+            .into_iter()
+            .filter_map(|program| Some((program.name.to_owned(), tools.get(program.name)?.path.clone())))
+            .collect(),
         gcs_server: tools.get(GCS_SERVER.name).map(|tool| tool.path.clone()),
         namespace: scenario.scenario.system.namespace.clone(),
         seed: assignment.rng,
