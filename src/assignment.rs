@@ -7,6 +7,7 @@ use std::path::Path;
 use jiff::Zoned;
 
 use crate::check::Checked;
+use crate::doctor::go_module::{GCS_SERVER, HELM, HELM_DIFF};
 use crate::doctor::{Requirements, Tools};
 use crate::outcome::{DrillOutcome, ErratumOutcome, Note};
 use crate::plan::{AsWritten, DrillPlan};
@@ -110,6 +111,11 @@ impl Prepared {
         })
     }
 
+    /// Whether it is known of every system what it holds.
+    pub fn is_rendered(&self) -> bool {
+        self.scenarios.iter().all(|scenario| scenario.checked.is_rendered)
+    }
+
     /// Every drill that was asked for, with its scenario.
     pub fn drills(&self) -> impl Iterator<Item = (&PreparedScenario, &DrillPlan)> {
         self.scenarios.iter().flat_map(|scenario| {
@@ -146,7 +152,14 @@ impl PreparedScenario {
             }
         }
         if self.scenario.stores.values().any(|store| store.kind == StoreKind::Gcs) {
-            requirements.gcs_server.insert(format!("scenario {}", self.scenario.name));
+            requirements.go(&GCS_SERVER, &format!("scenario {}", self.scenario.name));
+        }
+        let has_charts = self.scenario.stores.values().any(|store| matches!(store.kind, StoreKind::Charts(_)));
+        if self.scenario.system.chart.is_some() || has_charts {
+            requirements.go(&HELM, &format!("scenario {}", self.scenario.name));
+        }
+        if self.checked.runbook.text.contains("helm diff") {
+            requirements.go(&HELM_DIFF, &format!("scenario {}", self.scenario.name));
         }
         if !self.scenario.repositories.is_empty() {
             requirements.package("restic", "the prober");

@@ -20,6 +20,7 @@ use crate::scenario::{Checkpoint, EnvironmentName, Scenario, SeedSize, Writers};
 use crate::system::Systems;
 
 mod archive;
+mod chart;
 pub mod checkout;
 mod credential;
 mod cron_job;

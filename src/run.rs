@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::assignment::{self, Prepared, PreparedScenario, Versions};
 use crate::cli::RunArgs;
 use crate::console::{self, Console, Times};
+use crate::doctor::go_module::{GCS_SERVER, HELM, HELM_DIFF};
 use crate::doctor::{self, Tools};
 use crate::drill::event::{self, DrillId};
 use crate::drill::record::{Halt, Record, SharedJournal};
@@ -101,7 +102,9 @@ async fn make_ready(scenarios: &Path, arguments: &RunArgs) -> Result<Ready, Prob
     let prepared = prepare(&BTreeMap::new())?;
     let (tools, obstacle) = machine(&prepared, arguments.install).await;
     let versions = prepared.versions(&tools);
-    let prepared = if prepared.is_for(&versions) { prepared } else { prepare(&versions)? };
+    // What helm has to render is known once helm is there.
+    let is_known = prepared.is_for(&versions) && prepared.is_rendered();
+    let prepared = if is_known { prepared } else { prepare(&versions)? };
     Ok(Ready { prepared, tools, obstacle })
 }
 
@@ -190,7 +193,11 @@ async fn start_local(
         clusters: scenario.checked.systems.names().map(str::to_owned).collect(),
         services: services(&scenario.scenario),
         kubectl,
-        gcs_server: tools.get("fake-gcs-server").map(|tool| tool.path.clone()),
+        programs: [&HELM, &HELM_DIFF]
+            .into_iter()
+            .filter_map(|program| Some((program.name.to_owned(), tools.get(program.name)?.path.clone())))
+            .collect(),
+        gcs_server: tools.get(GCS_SERVER.name).map(|tool| tool.path.clone()),
         namespace: scenario.scenario.system.namespace.clone(),
         seed: assignment.rng,
     };

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 mod binding;
+mod chart;
 mod cluster;
 mod data;
 mod discover;
@@ -23,6 +24,7 @@ mod version;
 mod workstation;
 pub mod yaml;
 
+pub use chart::ChartSystem;
 pub use data::{Database, DatabaseKind, FileTree, Login, Repository, SecondRole, Seed, SeedSize};
 pub use discover::Scenarios;
 pub use document::RunbookSource;
@@ -31,7 +33,7 @@ pub use promise::{BackupDuration, DrillAcceptance, EnvironmentName, Objective, S
 pub use step::{
     Binding, Change, Deed, Edit, Erratum, ErratumKind, Find, SlotBinding, SlotSource, StepRef, Terminal, Waived, Waiver,
 };
-pub use store::{S3, Store, StoreKind};
+pub use store::{Charts, S3, Store, StoreKind};
 pub use value::parse_size;
 pub use version::VersionRange;
 pub use workstation::{ESCROW, Entry, EntryKind, Workstation};
@@ -83,6 +85,8 @@ pub struct Scenario {
 pub struct SystemSource {
     /// In the file's order; the operator's kubectl points to the first.
     pub clusters: Vec<ClusterSource>,
+    /// Of a system that is a Helm chart; its only cluster has no manifests then.
+    pub chart: Option<ChartSystem>,
     /// Of the operator's contexts: where kubectl looks when a command names none.
     pub namespace: String,
     pub source: SourceRef,

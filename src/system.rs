@@ -9,6 +9,7 @@ use crate::outcome::SourceRef;
 use crate::problem::{Problem, suggestion};
 use crate::redact::Secret;
 
+pub mod chart;
 mod clusters;
 pub mod image;
 pub mod manifest;
@@ -39,6 +40,11 @@ impl std::fmt::Debug for Object {
 }
 
 impl Object {
+    /// One that stands in no file: what something else makes on the way.
+    fn made(kind: &'static Kind, name: &str, value: Value, source: SourceRef) -> Self {
+        Self { kind, namespace: String::new(), name: name.to_owned(), value, source, lines: yaml::Lines::default() }
+    }
+
     /// Where a field stands, or what is around it. `path` is a JSON pointer.
     pub fn source_of(&self, path: &str) -> SourceRef {
         let line = self.lines.of(path).unwrap_or(self.source.line);

@@ -30,6 +30,7 @@ async fn local() -> Local {
             ("web.shop.new".to_owned(), service("new")),
         ]),
         kubectl: Some(kubectl.path),
+        programs: BTreeMap::new(),
         gcs_server: None,
         namespace: "shop".to_owned(),
         seed: 7,

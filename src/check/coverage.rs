@@ -55,7 +55,7 @@ pub fn notes(scenario: &Scenario, runbook: &Runbook, systems: &Systems) -> (Vec<
             open.push((Waived::Claim(tree.claim.clone()), what, &tree.source, "nothing seeds and compares it"));
         }
     }
-    for (name, store) in &scenario.stores {
+    for (name, store) in scenario.stores.iter().filter(|(_, store)| store.holds_backups()) {
         let kept = escrow().any(|escrow| matches!(escrow, Escrow::Store(kept) if kept == name));
         if !kept && !scenario.repositories.values().any(|repository| repository.store == *name) {
             let (what, why) = (format!("bucket {}", store.bucket), "no repository is in it and it is no escrow");

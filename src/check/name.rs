@@ -43,7 +43,7 @@ pub fn problems(scenario: &Scenario, systems: &Systems) -> Vec<Problem> {
     problems.extend(idle_waivers(scenario, systems));
     problems.extend(doubled_hosts(scenario));
     for (name, repository) in &scenario.repositories {
-        if scenario.stores.get(&repository.store).is_some_and(|store| store.kind == StoreKind::Gcs) {
+        if scenario.stores.get(&repository.store).is_some_and(|store| !matches!(store.kind, StoreKind::S3(_))) {
             let message = format!("repository `{name}`: restic's passwords are tried out in stores of kind s3 only");
             problems.push(Problem::new(&repository.source, message));
         }

@@ -6,6 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::authority::Certificate;
+use crate::doctor::go_module::{GoProgram, HELM_DIFF};
 use crate::drill::editor;
 use crate::redact::Secret;
 use crate::scenario::FileTree;
@@ -26,6 +27,8 @@ pub const KUBECONFIG: &str = "/run/redrill/kubeconfig";
 pub const HOME: &str = "/home/operator";
 /// Where the program is given that stands for every editor.
 const EDITOR: &str = "/run/redrill/editor";
+/// Where helm finds its plugins, each in a folder.
+const HELM_PLUGINS: &str = "/run/redrill/helm";
 
 const LABEL: &str = "redrill.dev/part";
 
@@ -41,6 +44,7 @@ pub fn workstation(kubeconfig: &Secret) -> Vec<Value> {
     let mut env = vec![
         json!({"name": "HOME", "value": HOME}),
         json!({"name": "KUBECONFIG", "value": format!("{HOME}/.kube/config")}),
+        json!({"name": "HELM_PLUGINS", "value": HELM_PLUGINS}),
     ];
     let editors = ["KUBE_EDITOR", "VISUAL", "EDITOR"];
     env.extend(editors.map(|name| json!({"name": name, "value": format!("{EDITOR}/editor")})));
@@ -50,6 +54,11 @@ pub fn workstation(kubeconfig: &Secret) -> Vec<Value> {
             "apiVersion": "v1", "kind": "ConfigMap",
             "metadata": {"name": "workstation-editor", "namespace": NAMESPACE},
             "data": {"editor": editor::program()},
+        }),
+        json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": "workstation-helm-diff", "namespace": NAMESPACE},
+            "data": {"plugin.yaml": helm_diff()},
         }),
         pod(
             WORKSTATION,
@@ -63,17 +72,25 @@ pub fn workstation(kubeconfig: &Secret) -> Vec<Value> {
                     "volumeMounts": [
                         {"name": "kubeconfig", "mountPath": KUBECONFIG, "readOnly": true},
                         {"name": "editor", "mountPath": EDITOR, "readOnly": true},
+                        {"name": "helm-diff", "mountPath": format!("{HELM_PLUGINS}/diff"), "readOnly": true},
                         {"name": "home", "mountPath": HOME},
                     ],
                 }],
                 "volumes": [
                     {"name": "kubeconfig", "secret": {"secretName": "workstation-kubeconfig", "defaultMode": 0o400}},
                     {"name": "editor", "configMap": {"name": "workstation-editor", "defaultMode": 0o500}},
+                    {"name": "helm-diff", "configMap": {"name": "workstation-helm-diff"}},
                     {"name": "home", "emptyDir": {}},
                 ],
             }),
         ),
     ]
+}
+
+/// How helm learns of its plugin `diff`: what lies as `plugin.yaml` beside it.
+pub fn helm_diff() -> String {
+    let GoProgram { name, version, .. } = HELM_DIFF;
+    format!("name: diff\nversion: {version}\nusage: what an upgrade would change\ncommand: {name}\n")
 }
 
 /// The program of an operator's terminal, started in a folder where there is one; at home, if the page has done away with it.
@@ -144,6 +161,30 @@ exec fake-gcs-server -backend filesystem -filesystem-root /objects -scheme https
         ],
     });
     store(name, server, &[], certificate)
+}
+
+/// A chart repository with these files.
+pub fn charts(name: &str, files: &[(String, Vec<u8>)], certificate: &Certificate) -> Vec<Value> {
+    let server = json!({
+        "name": "charts", "image": IMAGE,
+        "command": ["redrill", "__charts", "--listen", "0.0.0.0:443", "--root", "/charts",
+            "--tls-cert", "/tls/tls.crt", "--tls-key", "/tls/tls.key"],
+    });
+    let mut objects = store(name, server, &[], certificate);
+    let service = store_service(name);
+    let pod = objects.iter_mut().find(|object| object["kind"] == "Pod").map(|pod| &mut pod["spec"]);
+    if let Some(spec) = pod {
+        let volume = json!({"name": "charts", "configMap": {"name": service}});
+        spec["volumes"].as_array_mut().map(|volumes| volumes.push(volume));
+        let mount = json!({"name": "charts", "mountPath": "/charts"});
+        spec["containers"][0]["volumeMounts"].as_array_mut().map(|mounts| mounts.push(mount));
+    }
+    let data: serde_json::Map<String, Value> =
+        files.iter().map(|(name, bytes)| (name.clone(), json!(STANDARD.encode(bytes)))).collect();
+    objects.insert(0, json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": service, "namespace": NAMESPACE}, "binaryData": data,
+    }));
+    objects
 }
 
 /// A server on port 443 with a directory of its own below /objects.

@@ -47,6 +47,8 @@ pub struct LocalConfig {
     pub services: BTreeMap<String, (String, String, String)>,
     /// Shown to the operator.
     pub kubectl: Option<PathBuf>,
+    /// Further programs of the operator's, by name.
+    pub programs: BTreeMap<String, PathBuf>,
     /// The program that stands for Google Cloud Storage.
     pub gcs_server: Option<PathBuf>,
     /// Of the operator's contexts.
@@ -83,12 +85,7 @@ impl Local {
         let bait = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0))
             .map_err(EnvironmentError::io("listen for the isolation probe"))?;
         let served = Served {
-            images: with_own_images(
-                config.images.clone(),
-                &config.program,
-                config.kubectl.as_deref(),
-                config.gcs_server.as_deref(),
-            ),
+            images: with_own_images(&config),
             stores: cluster_names(&config.clusters).into_iter().map(|name| (name, Arc::default())).collect(),
             runtime: runtime.clone(),
             config,
@@ -244,12 +241,9 @@ fn merged(kubeconfigs: &[Secret]) -> Result<Secret, serde_yaml_ng::Error> {
 }
 
 /// The drill's own images: redrill itself, a workstation with kubectl, and a store's server.
-fn with_own_images(
-    mut images: BTreeMap<String, Image>,
-    program: &Path,
-    kubectl: Option<&Path>,
-    gcs_server: Option<&Path>,
-) -> BTreeMap<String, Image> {
+fn with_own_images(config: &LocalConfig) -> BTreeMap<String, Image> {
+    let LocalConfig { program, kubectl, programs, gcs_server, .. } = config;
+    let mut images = config.images.clone();
     let show = |source: &Path, name: &str| ImageFile {
         source: source.to_owned(),
         target: format!("/usr/local/bin/{name}").into(),
@@ -261,9 +255,10 @@ fn with_own_images(
         Image { reference: reference.to_owned(), cmd, env, files, ..Image::default() }
     };
     images.insert(station::IMAGE.to_owned(), image(station::IMAGE, vec![show(program, "redrill")]));
-    let workstation = kubectl.map(|kubectl| show(kubectl, "kubectl")).into_iter().collect();
+    let mut workstation: Vec<ImageFile> = kubectl.iter().map(|kubectl| show(kubectl, "kubectl")).collect();
+    workstation.extend(programs.iter().map(|(name, program)| show(program, name)));
     images.insert(station::WORKSTATION_IMAGE.to_owned(), image(station::WORKSTATION_IMAGE, workstation));
-    let server = gcs_server.map(|server| show(server, "fake-gcs-server")).into_iter().collect();
+    let server = gcs_server.iter().map(|server| show(server, "fake-gcs-server")).collect();
     images.insert(station::GCS_IMAGE.to_owned(), image(station::GCS_IMAGE, server));
     images
 }

@@ -12,21 +12,26 @@ pub(super) fn names(root: &Node) -> Vec<String> {
 }
 
 impl ScenarioReader<'_> {
-    /// `manifests:` for one cluster, or `clusters:` with the manifests of each.
+    /// `manifests:` for one cluster, `clusters:` with the manifests of each, or `helm:` for a chart.
     pub(super) fn system(&self, node: &Node) -> Option<SystemSource> {
         let r = self.reader;
         let mut fields = r.fields(node)?;
-        let clusters = match fields.one_of(&["manifests", "clusters"]) {
-            Some(("manifests", node)) => {
-                self.manifests(node).map(|manifests| vec![ClusterSource { name: None, manifests }])
-            }
-            Some((_, node)) => self.clusters(node),
+        let declared = fields.one_of(&["manifests", "clusters", "helm"]);
+        let one = |manifests| vec![ClusterSource { name: None, manifests }];
+        let clusters = match declared {
+            Some(("manifests", node)) => self.manifests(node).map(one),
+            Some(("clusters", node)) => self.clusters(node),
+            Some(_) => Some(one(Vec::new())),
             None => None,
+        };
+        let chart = match declared {
+            Some(("helm", node)) => Some(self.chart(node)?),
+            Some(_) | None => None,
         };
         let namespace = fields.optional("namespace", |node| r.text(node));
         fields.close();
         let namespace = namespace?.unwrap_or_else(|| "default".to_owned());
-        Some(SystemSource { clusters: clusters?, namespace, source: r.source(node.line) })
+        Some(SystemSource { clusters: clusters?, chart, namespace, source: r.source(node.line) })
     }
 
     fn clusters(&self, node: &Node) -> Option<Vec<ClusterSource>> {

@@ -1,5 +1,7 @@
 //! Where backups go, as a scenario declares it.
 
+use std::path::PathBuf;
+
 use super::ValueFrom;
 use super::file::ScenarioReader;
 use super::yaml::Node;
@@ -9,6 +11,7 @@ use crate::outcome::SourceRef;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Store {
     pub kind: StoreKind,
+    /// Of a chart repository: `charts`.
     pub bucket: String,
     pub source: SourceRef,
 }
@@ -18,6 +21,16 @@ pub enum StoreKind {
     S3(Box<S3>),
     /// Google Cloud Storage: everybody inside the drill may use it, as pods of a cluster whose nodes may.
     Gcs,
+    /// A chart repository: what helm gets charts from, and no backup lies in.
+    Charts(Box<Charts>),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Charts {
+    /// The outside name that resolves to it.
+    pub host: String,
+    /// Folders of the charts that it has.
+    pub charts: Vec<PathBuf>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -32,11 +45,20 @@ pub struct S3 {
 const GCS_HOSTS: [&str; 2] = ["storage.googleapis.com", "www.googleapis.com"];
 
 impl Store {
+    /// Whether backups may lie in it.
+    pub fn holds_backups(&self) -> bool {
+        match &self.kind {
+            StoreKind::S3(_) | StoreKind::Gcs => true,
+            StoreKind::Charts(_) => false,
+        }
+    }
+
     /// The outside names that resolve to it, the main one first.
     pub fn hosts(&self) -> Vec<&str> {
         match &self.kind {
             StoreKind::S3(s3) => vec![&s3.host],
             StoreKind::Gcs => GCS_HOSTS.to_vec(),
+            StoreKind::Charts(charts) => vec![&charts.host],
         }
     }
 
@@ -44,7 +66,7 @@ impl Store {
     pub fn values(&self) -> Vec<&ValueFrom> {
         match &self.kind {
             StoreKind::S3(s3) => vec![&s3.access_key, &s3.secret_key],
-            StoreKind::Gcs => Vec::new(),
+            StoreKind::Gcs | StoreKind::Charts(_) => Vec::new(),
         }
     }
 }
@@ -53,16 +75,27 @@ impl Store {
 enum Word {
     S3,
     Gcs,
+    Charts,
 }
 
 impl ScenarioReader<'_> {
     pub(super) fn store(&self, node: &Node) -> Option<Store> {
         let r = self.reader;
         let mut fields = r.fields(node)?;
-        let word = fields.required("kind", |node| r.word(node, &[("s3", Word::S3), ("gcs", Word::Gcs)]));
-        let bucket = fields.required("bucket", |node| r.text(node));
+        let word = fields
+            .required("kind", |node| r.word(node, &[("s3", Word::S3), ("gcs", Word::Gcs), ("charts", Word::Charts)]));
         // Without a kind it is not known what else it may have.
-        let kind = match word? {
+        let word = word?;
+        let bucket = match word {
+            Word::S3 | Word::Gcs => fields.required("bucket", |node| r.text(node)),
+            Word::Charts => Some("charts".to_owned()),
+        };
+        let kind = match word {
+            Word::Charts => {
+                let host = fields.required("host", |node| r.text(node));
+                let charts = fields.required("charts", |node| r.list(node, |node| self.chart_folder(node)));
+                host.zip(charts).map(|(host, charts)| StoreKind::Charts(Box::new(Charts { host, charts })))
+            }
             Word::Gcs => Some(StoreKind::Gcs),
             Word::S3 => {
                 let host = fields.required("host", |node| r.text(node));

@@ -31,7 +31,7 @@ const ACCESS_KEY: &str = "REDRILL_S3_ACCESS_KEY";
 const SECRET_KEY: &str = "REDRILL_S3_SECRET_KEY";
 
 /// A client that has not finished its handshake by then is none.
-const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
+pub(super) const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -92,7 +92,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Error> 
 }
 
 /// Both signals by hand: the first process of a pod has no default for them.
-async fn asked_to_stop() -> io::Result<()> {
+pub(super) async fn asked_to_stop() -> io::Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::select! {
         _ = terminate.recv() => Ok(()),

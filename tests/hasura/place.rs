@@ -92,6 +92,7 @@ impl Place {
             images: images.into(),
             outside: BTreeMap::from([(HOST.to_owned(), station::store_service(STORE))]),
             kubectl: Some(kubectl.path),
+            programs: BTreeMap::new(),
             gcs_server: None,
             namespace: "default".to_owned(),
             seed: 1,
