@@ -34,7 +34,7 @@ impl System {
         }
         problems.extend(duplicates(&objects));
         objects.sort_by_key(|object: &Object| rank(object.kind));
-        problems.or(Some(Self { objects }))
+        problems.or(Some(Self { objects, stack: None }))
     }
 
     /// Every reference between the objects that leads nowhere.
