@@ -7,6 +7,7 @@ use std::path::Path;
 use jiff::Zoned;
 
 use crate::check::Checked;
+use crate::doctor::go_module::GCS_SERVER;
 use crate::doctor::{Requirements, Tools};
 use crate::outcome::{DrillOutcome, ErratumOutcome, Note};
 use crate::plan::{AsWritten, DrillPlan};
@@ -146,7 +147,7 @@ impl PreparedScenario {
             }
         }
         if self.scenario.stores.values().any(|store| store.kind == StoreKind::Gcs) {
-            requirements.gcs_server.insert(format!("scenario {}", self.scenario.name));
+            requirements.go(&GCS_SERVER, &format!("scenario {}", self.scenario.name));
         }
         if !self.scenario.repositories.is_empty() {
             requirements.package("restic", "the prober");

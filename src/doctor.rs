@@ -8,7 +8,7 @@ use crate::command;
 use crate::redact::Secret;
 
 mod debian;
-mod gcs_server;
+pub mod go_module;
 mod kubectl;
 pub mod npm;
 mod package;
@@ -32,7 +32,7 @@ pub enum Fix {
     /// Debian's own build of it, unpacked for this user only.
     Kubectl,
     /// Built by Go, for this user only.
-    GcsServer,
+    Go(&'static go_module::GoProgram),
     /// Fetched by pip, for this user only.
     Python(String),
     /// Fetched by npm, for this user only.
@@ -78,7 +78,7 @@ impl Tools {
         Self(asked.map(|(name, tool)| (name.clone(), tool.clone())).collect())
     }
 
-    /// By Debian package name, name of a package for Python or of npm, `kubectl` or `fake-gcs-server`.
+    /// By Debian package name, name of a package for Python or of npm, `kubectl` or name of a Go program.
     pub fn get(&self, name: &str) -> Option<&Tool> {
         self.0.get(name)
     }
@@ -116,8 +116,8 @@ pub async fn examine(
     if !requirements.kubectl.is_empty() {
         findings.push(kubectl::examine(&requirements.kubectl).await);
     }
-    if !requirements.gcs_server.is_empty() {
-        findings.push(gcs_server::examine(&requirements.gcs_server).await);
+    for (program, needed_by) in &requirements.go {
+        findings.push(go_module::examine(program, needed_by).await);
     }
     findings.extend(requirements.python.iter().map(|(requirement, needed_by)| python::examine(requirement, needed_by)));
     findings.extend(requirements.npm.iter().map(|(requirement, needed_by)| npm::examine(requirement, needed_by)));
@@ -143,7 +143,7 @@ pub async fn install(findings: &[Finding], mut tell: impl FnMut(&str)) -> Result
     for fix in missing() {
         match fix {
             Fix::Apt(names) => packages.extend(names.iter().cloned()),
-            Fix::Kubectl | Fix::GcsServer | Fix::Python(_) | Fix::Npm(_) => {}
+            Fix::Kubectl | Fix::Go(_) | Fix::Python(_) | Fix::Npm(_) => {}
         }
     }
     if !packages.is_empty() {
@@ -163,9 +163,9 @@ pub async fn install(findings: &[Finding], mut tell: impl FnMut(&str)) -> Result
                 tell("fetching Debian's kubectl for this user");
                 kubectl::install().await?;
             }
-            Fix::GcsServer => {
-                tell("building the server for Google Cloud Storage with Go for this user");
-                gcs_server::install().await?;
+            Fix::Go(program) => {
+                tell(&format!("building {} with Go for this user", program.name));
+                go_module::install(program).await?;
             }
             Fix::Python(requirement) => {
                 tell(&format!("fetching {requirement} with pip for this user"));

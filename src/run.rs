@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::assignment::{self, Prepared, PreparedScenario, Versions};
 use crate::cli::RunArgs;
 use crate::console::{self, Console, Times};
+use crate::doctor::go_module::GCS_SERVER;
 use crate::doctor::{self, Tools};
 use crate::drill::event::{self, DrillId};
 use crate::drill::record::{Halt, Record, SharedJournal};
@@ -190,7 +191,7 @@ async fn start_local(
         clusters: scenario.checked.systems.names().map(str::to_owned).collect(),
         services: services(&scenario.scenario),
         kubectl,
-        gcs_server: tools.get("fake-gcs-server").map(|tool| tool.path.clone()),
+        gcs_server: tools.get(GCS_SERVER.name).map(|tool| tool.path.clone()),
         namespace: scenario.scenario.system.namespace.clone(),
         seed: assignment.rng,
     };

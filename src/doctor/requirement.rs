@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::go_module::{GCS_SERVER, GoProgram, HELM, HELM_DIFF};
 use super::{npm, python};
 
 /// What is needed, and by what.
@@ -11,8 +12,8 @@ pub struct Requirements {
     pub packages: BTreeMap<String, BTreeSet<String>>,
     /// What asks for kubectl, if anything does.
     pub kubectl: BTreeSet<String>,
-    /// What asks for the server that stands for Google Cloud Storage, if anything does.
-    pub gcs_server: BTreeSet<String>,
+    /// Programs that Go builds, and what asks for them.
+    pub go: BTreeMap<&'static GoProgram, BTreeSet<String>>,
     /// Packages for Python in one version each (`gsutil==5.34`), and what asks for them.
     pub python: BTreeMap<String, BTreeSet<String>>,
     /// Packages of npm in one version each (`@scope/name@1.2.3`), and what asks for them.
@@ -35,6 +36,11 @@ impl Requirements {
         self.npm.entry(requirement.to_owned()).or_default().insert(needed_by.to_owned());
     }
 
+    /// Adds a program that Go builds.
+    pub fn go(&mut self, program: &'static GoProgram, needed_by: &str) {
+        self.go.entry(program).or_default().insert(needed_by.to_owned());
+    }
+
     /// Adds everything that others need.
     pub fn extend(&mut self, others: Self) {
         for (all, more) in
@@ -45,7 +51,9 @@ impl Requirements {
             }
         }
         self.kubectl.extend(others.kubectl);
-        self.gcs_server.extend(others.gcs_server);
+        for (program, needed_by) in others.go {
+            self.go.entry(program).or_default().extend(needed_by);
+        }
     }
 
     /// Names of what is needed, as [`Tools`] has them.
@@ -54,7 +62,7 @@ impl Requirements {
         names.extend(self.python.keys().map(|requirement| python::name(requirement)));
         names.extend(self.npm.keys().map(|requirement| npm::name(requirement)));
         names.extend((!self.kubectl.is_empty()).then_some("kubectl"));
-        names.extend((!self.gcs_server.is_empty()).then_some("fake-gcs-server"));
+        names.extend(self.go.keys().map(|program| program.name));
         names.insert("kernel");
         names
     }
@@ -72,7 +80,9 @@ impl Requirements {
             self.package(package, "the tests");
         }
         self.kubectl.insert("the tests".to_owned());
-        self.gcs_server.insert("the tests".to_owned());
+        self.go(&GCS_SERVER, "the tests");
+        self.go(&HELM, "the tests");
+        self.go(&HELM_DIFF, "the tests");
         for package in ["gcc", "python3", "python3-dev", "python3-pip", "python3-psycopg2"] {
             self.package(package, "the tests");
         }

@@ -6,6 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::authority::Certificate;
+use crate::doctor::go_module::{GoProgram, HELM_DIFF};
 use crate::drill::editor;
 use crate::redact::Secret;
 use crate::scenario::FileTree;
@@ -74,6 +75,12 @@ pub fn workstation(kubeconfig: &Secret) -> Vec<Value> {
             }),
         ),
     ]
+}
+
+/// How helm learns of its plugin `diff`: what lies as `plugin.yaml` beside it.
+pub fn helm_diff() -> String {
+    let GoProgram { name, version, .. } = HELM_DIFF;
+    format!("name: diff\nversion: {version}\nusage: what an upgrade would change\ncommand: {name}\n")
 }
 
 /// The program of an operator's terminal, started in a folder where there is one; at home, if the page has done away with it.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use redrill::doctor::go_module::GCS_SERVER;
 use redrill::doctor::{self, Requirements};
 use redrill::drill::{stage, station};
 use redrill::environment::local::{Local, LocalConfig};
@@ -126,7 +127,8 @@ impl Place {
 /// kubectl and the store's server, which `redrill doctor --install --tests` gets.
 async fn tools() -> (PathBuf, PathBuf) {
     let this = BTreeSet::from(["this test".to_owned()]);
-    let mut requirements = Requirements { gcs_server: this.clone(), kubectl: this, ..Requirements::default() };
+    let mut requirements = Requirements { kubectl: this, ..Requirements::default() };
+    requirements.go(&GCS_SERVER, "this test");
     requirements.python("gsutil==5.34", "this test");
     let findings = doctor::examine(&requirements, || Ok(())).await.unwrap();
     let tools = doctor::Tools::of(&findings);
