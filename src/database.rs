@@ -1,5 +1,7 @@
 //! Databases: logging in, filling them with what breaks restores, and taking fingerprints of them.
 
+use serde::{Deserialize, Serialize};
+
 use crate::fingerprint::copy::CopyError;
 
 pub mod postgres;
@@ -9,6 +11,13 @@ pub mod postgres_fingerprint;
 pub mod postgres_seed;
 mod postgres_server_hash;
 mod postgres_types;
+
+/// What kind of server holds a database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DatabaseKind {
+    Postgres,
+}
 
 /// Why a database could not be worked with. The database's own words are in the source.
 #[derive(Debug, thiserror::Error)]

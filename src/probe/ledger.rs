@@ -10,7 +10,7 @@ use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 
 use super::serve::{Replies, Requests};
-use super::{Error, PostgresTarget, Reply, Request};
+use super::{DatabaseTarget, Error, Reply, Request};
 use crate::database::Error as DatabaseError;
 use crate::database::postgres::{self, Session};
 use crate::error::chain;
@@ -81,7 +81,7 @@ pub fn verdict(acknowledged: &[Acknowledged], survived: Survived) -> LedgerVerdi
 }
 
 /// Makes both tables, if they are not there yet.
-pub(super) async fn prepare(target: &PostgresTarget) -> Result<(), Error> {
+pub(super) async fn prepare(target: &DatabaseTarget) -> Result<(), Error> {
     const TABLES: &str = "
         CREATE TABLE IF NOT EXISTS public.redrill_ledger (k bigint PRIMARY KEY, at timestamptz NOT NULL);
         CREATE TABLE IF NOT EXISTS public.redrill_nonce (label text PRIMARY KEY, value text NOT NULL);";
@@ -92,7 +92,7 @@ pub(super) async fn prepare(target: &PostgresTarget) -> Result<(), Error> {
 
 /// Commits rows until stdin ends, `Stop` arrives or the database fails. Errors only when a reply cannot be written.
 pub(super) async fn write<W: AsyncWrite + Unpin>(
-    target: &PostgresTarget,
+    target: &DatabaseTarget,
     pause_micros: u64,
     requests: &mut Requests,
     replies: &mut Replies<W>,
@@ -131,7 +131,7 @@ struct Writer {
 }
 
 impl Writer {
-    async fn open(target: &PostgresTarget) -> Result<Self, Error> {
+    async fn open(target: &DatabaseTarget) -> Result<Self, Error> {
         const INSERT: &str = "INSERT INTO public.redrill_ledger (k, at) VALUES ($1, clock_timestamp())";
         let session = postgres::connect(target).await?;
         let on = "SET synchronous_commit = on";
@@ -152,7 +152,7 @@ impl Writer {
     }
 }
 
-pub(super) async fn read(target: &PostgresTarget) -> Result<Reply, Error> {
+pub(super) async fn read(target: &DatabaseTarget) -> Result<Reply, Error> {
     const READ: &str = "
         SELECT count(*), min(k), max(k), (extract(epoch FROM max(at)) * 1000000)::bigint FROM public.redrill_ledger";
     let session = postgres::connect(target).await?;
@@ -163,7 +163,7 @@ pub(super) async fn read(target: &PostgresTarget) -> Result<Reply, Error> {
     Ok(Reply::Ledger { rows, first, last, gaps: span.saturating_sub(rows), last_at_micros: row.get(3) })
 }
 
-pub(super) async fn write_nonce(target: &PostgresTarget, label: &str, value: &str) -> Result<(), Error> {
+pub(super) async fn write_nonce(target: &DatabaseTarget, label: &str, value: &str) -> Result<(), Error> {
     let session = postgres::connect(target).await?;
     put_nonce(&session, label, value).await
 }
@@ -177,7 +177,7 @@ async fn put_nonce(session: &Session, label: &str, value: &str) -> Result<(), Er
     Ok(())
 }
 
-pub(super) async fn read_nonces(target: &PostgresTarget) -> Result<BTreeMap<String, String>, Error> {
+pub(super) async fn read_nonces(target: &DatabaseTarget) -> Result<BTreeMap<String, String>, Error> {
     let session = postgres::connect(target).await?;
     let rows = session.query("SELECT label, value FROM public.redrill_nonce", &[]).await;
     let rows = rows.map_err(DatabaseError::postgres("read the nonces"))?;
@@ -189,7 +189,7 @@ pub(super) async fn read_nonces(target: &PostgresTarget) -> Result<BTreeMap<Stri
 /// The table is not made here: a write into an empty database would prove nothing. A server that does not answer has until
 /// the deadline; one that answers with a refusal (no such table, wrong password) has [`REFUSING`], as nothing is left that
 /// would change its mind.
-pub(super) async fn first_write(target: &PostgresTarget, deadline_millis: u64) -> Result<i64, Error> {
+pub(super) async fn first_write(target: &DatabaseTarget, deadline_millis: u64) -> Result<i64, Error> {
     // No event tells that a database elsewhere takes writes again.
     const POLL: Duration = Duration::from_millis(20);
     let deadline = Instant::now() + Duration::from_millis(deadline_millis);
@@ -218,7 +218,7 @@ pub(super) async fn first_write(target: &PostgresTarget, deadline_millis: u64) -
 /// How long a server that is up may go on refusing a write.
 const REFUSING: Duration = Duration::from_secs(15);
 
-async fn write_once(target: &PostgresTarget) -> Result<i64, Error> {
+async fn write_once(target: &DatabaseTarget) -> Result<i64, Error> {
     let session = postgres::connect(target).await?;
     put_nonce(&session, FIRST_WRITE, &now_micros().to_string()).await?;
     Ok(now_micros())

@@ -27,7 +27,7 @@ const HTTP_DEADLINE: Duration = Duration::from_secs(15);
 pub(super) async fn log_in(target: &LoginTarget) -> Reply {
     let random_refused = matches!(try_password(target, &random_password()).await, Observation::Refused { .. });
     let password = match target {
-        LoginTarget::Postgres(target) => &target.password,
+        LoginTarget::Database(target) => &target.password,
         LoginTarget::Restic(target) => &target.password,
         LoginTarget::Http { password, .. } => password,
     };
@@ -36,7 +36,7 @@ pub(super) async fn log_in(target: &LoginTarget) -> Reply {
 
 async fn try_password(target: &LoginTarget, password: &Secret) -> Observation {
     match target {
-        LoginTarget::Postgres(target) => postgres::log_in(target, password).await,
+        LoginTarget::Database(target) => postgres::log_in(target, password).await,
         LoginTarget::Restic(target) => restic(target, password).await,
         LoginTarget::Http { url, user, password: _ } => {
             let answer = tokio::time::timeout(HTTP_DEADLINE, http_basic(url, user, password)).await;

@@ -96,7 +96,7 @@ async fn answer(request: Request) -> Reply {
 
 async fn carry_out(request: Request) -> Result<Reply, Error> {
     Ok(match request {
-        Request::SeedPostgres { target, second_role, bytes, rng } => {
+        Request::SeedDatabase { target, second_role, bytes, rng } => {
             crate::database::postgres_seed::seed(&target, &second_role, bytes, rng).await?;
             Reply::Done
         }
@@ -121,7 +121,7 @@ async fn carry_out(request: Request) -> Result<Reply, Error> {
         }
         Request::ReadNonces { target } => Reply::Nonces { values: ledger::read_nonces(&target).await? },
         Request::Login { target, expected: _ } => login::log_in(&target).await,
-        Request::FingerprintPostgres { target, except, known } => {
+        Request::FingerprintDatabase { target, except, known } => {
             let help = Help { known, ..Help::default() };
             let fingerprint = postgres_fingerprint::fingerprint_with(&target, &except, &help).await?;
             Reply::Fingerprint { fingerprint }
@@ -133,7 +133,7 @@ async fn carry_out(request: Request) -> Result<Reply, Error> {
         Request::DrainArchive { target, deadline_millis } => archive::drain(&target, deadline_millis).await?,
         Request::ReadArchiver { target } => archive::state(&target).await?,
         Request::ReadIdentifier { target } => archive::identifier(&target).await?,
-        Request::CorruptPostgres { target } => {
+        Request::CorruptDatabase { target } => {
             crate::database::postgres_corrupt::corrupt(&target).await?;
             Reply::Done
         }
@@ -155,7 +155,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + S
 /// What a request does, for the person who reads that it failed.
 fn doing(request: &Request) -> String {
     match request {
-        Request::SeedPostgres { target, .. } => format!("seed {}", target.place()),
+        Request::SeedDatabase { target, .. } => format!("seed {}", target.place()),
         Request::SeedFiles { root, .. } => format!("seed files below {root}"),
         Request::SetPassword { target, role, .. } => format!("set the password of {role} in {}", target.place()),
         Request::PrepareLedger { target } => format!("make the ledger in {}", target.place()),
@@ -165,12 +165,12 @@ fn doing(request: &Request) -> String {
         Request::WriteNonce { target, label, .. } => format!("write nonce {label} to {}", target.place()),
         Request::ReadNonces { target } => format!("read the nonces in {}", target.place()),
         Request::Login { .. } => "log in".into(),
-        Request::FingerprintPostgres { target, .. } => format!("fingerprint {}", target.place()),
+        Request::FingerprintDatabase { target, .. } => format!("fingerprint {}", target.place()),
         Request::FingerprintFiles { root } => format!("fingerprint the files below {root}"),
         Request::DrainArchive { target, .. } => format!("ship the log of {}", target.place()),
         Request::ReadArchiver { target } => format!("ask for the archiver of {}", target.place()),
         Request::ReadIdentifier { target } => format!("ask whose data is in {}", target.place()),
-        Request::CorruptPostgres { target } => format!("corrupt {}", target.place()),
+        Request::CorruptDatabase { target } => format!("corrupt {}", target.place()),
         Request::Isolation { .. } => "probe isolation".into(),
         Request::FirstWrite { target, .. } => format!("write to {}", target.place()),
     }
