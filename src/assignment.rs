@@ -148,6 +148,9 @@ impl PreparedScenario {
         if self.scenario.stores.values().any(|store| store.kind == StoreKind::Gcs) {
             requirements.gcs_server.insert(format!("scenario {}", self.scenario.name));
         }
+        if self.scenario.stores.values().any(|store| store.account().is_some()) {
+            requirements.operator_of_an_account(&format!("scenario {}", self.scenario.name));
+        }
         if !self.scenario.repositories.is_empty() {
             requirements.package("restic", "the prober");
         }

@@ -62,6 +62,10 @@ fn read_runbook(scenario: &Scenario) -> Result<Runbook, Problems> {
 }
 
 fn read_systems(scenario: &Scenario) -> Result<Systems, Problems> {
+    if let Some(stack) = &scenario.system.stack {
+        let parameters: Vec<String> = stack.parameters.keys().cloned().collect();
+        return System::of_stack(&stack.source, &parameters).map(|system| Systems::new(vec![(None, system)]));
+    }
     let mut problems = Problems::default();
     let systems = scenario.system.clusters.iter().filter_map(|cluster| {
         problems.keep(System::read(&cluster.manifests)).map(|system| (cluster.name.clone(), system))

@@ -1,3 +1,4 @@
 //! Where backups go: stores that run as pods outside of the drilled system.
 
+pub mod aws;
 pub mod s3;

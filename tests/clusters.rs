@@ -31,6 +31,7 @@ async fn local() -> Local {
         ]),
         kubectl: Some(kubectl.path),
         gcs_server: None,
+        awscli: None,
         namespace: "shop".to_owned(),
         seed: 7,
     };

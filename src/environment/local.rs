@@ -25,7 +25,9 @@ use crate::sandbox::SandboxConfig;
 /// How long pods may take to stop before they are killed at the end of a drill.
 const GRACE: Duration = Duration::from_secs(3);
 /// The cluster of a drill that has one, and the context that runbooks find.
-const CLUSTER: &str = "default";
+pub const CLUSTER: &str = "default";
+/// Where the packages of the `aws` program are shown on the workstation.
+const AWSCLI: &str = "/opt/awscli";
 /// The cluster of the drill's own pods, where the system has several.
 const HOME: &str = "redrill";
 /// Where the first cluster's API answers inside the drill's network; the others follow.
@@ -49,6 +51,8 @@ pub struct LocalConfig {
     pub kubectl: Option<PathBuf>,
     /// The program that stands for Google Cloud Storage.
     pub gcs_server: Option<PathBuf>,
+    /// A folder of Python packages with the program `aws`, for the operator of an account.
+    pub awscli: Option<PathBuf>,
     /// Of the operator's contexts.
     pub namespace: String,
     pub seed: u64,
@@ -88,6 +92,7 @@ impl Local {
                 &config.program,
                 config.kubectl.as_deref(),
                 config.gcs_server.as_deref(),
+                config.awscli.as_deref(),
             ),
             stores: cluster_names(&config.clusters).into_iter().map(|name| (name, Arc::default())).collect(),
             runtime: runtime.clone(),
@@ -249,6 +254,7 @@ fn with_own_images(
     program: &Path,
     kubectl: Option<&Path>,
     gcs_server: Option<&Path>,
+    awscli: Option<&Path>,
 ) -> BTreeMap<String, Image> {
     let show = |source: &Path, name: &str| ImageFile {
         source: source.to_owned(),
@@ -261,8 +267,14 @@ fn with_own_images(
         Image { reference: reference.to_owned(), cmd, env, files, ..Image::default() }
     };
     images.insert(station::IMAGE.to_owned(), image(station::IMAGE, vec![show(program, "redrill")]));
-    let workstation = kubectl.map(|kubectl| show(kubectl, "kubectl")).into_iter().collect();
-    images.insert(station::WORKSTATION_IMAGE.to_owned(), image(station::WORKSTATION_IMAGE, workstation));
+    let mut workstation =
+        image(station::WORKSTATION_IMAGE, kubectl.map(|kubectl| show(kubectl, "kubectl")).into_iter().collect());
+    if let Some(packages) = awscli {
+        workstation.files.push(ImageFile { source: packages.to_owned(), target: AWSCLI.into() });
+        workstation.files.push(show(&packages.join("bin/aws"), "aws"));
+        workstation.env.push(("PYTHONPATH".to_owned(), AWSCLI.to_owned()));
+    }
+    images.insert(station::WORKSTATION_IMAGE.to_owned(), workstation);
     let server = gcs_server.map(|server| show(server, "fake-gcs-server")).into_iter().collect();
     images.insert(station::GCS_IMAGE.to_owned(), image(station::GCS_IMAGE, server));
     images

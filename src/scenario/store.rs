@@ -9,6 +9,7 @@ use crate::outcome::SourceRef;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Store {
     pub kind: StoreKind,
+    /// Of an account: what stands for one in waivers, `account REGION`.
     pub bucket: String,
     pub source: SourceRef,
 }
@@ -18,7 +19,21 @@ pub enum StoreKind {
     S3(Box<S3>),
     /// Google Cloud Storage: everybody inside the drill may use it, as pods of a cluster whose nodes may.
     Gcs,
+    /// The account that a stack is in: file systems and their backups, and the scheduler of its services.
+    Aws(Box<Aws>),
 }
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Aws {
+    pub region: String,
+    /// The outside names that resolve to it.
+    hosts: Vec<String>,
+    pub access_key: ValueFrom,
+    pub secret_key: ValueFrom,
+}
+
+/// What an account answers for, as host names begin.
+const AWS_SERVICES: [&str; 5] = ["backup", "cloudformation", "ecs", "elasticfilesystem", "sts"];
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct S3 {
@@ -37,6 +52,15 @@ impl Store {
         match &self.kind {
             StoreKind::S3(s3) => vec![&s3.host],
             StoreKind::Gcs => GCS_HOSTS.to_vec(),
+            StoreKind::Aws(aws) => aws.hosts.iter().map(String::as_str).collect(),
+        }
+    }
+
+    /// The account, where it is one.
+    pub fn account(&self) -> Option<&Aws> {
+        match &self.kind {
+            StoreKind::Aws(aws) => Some(aws),
+            StoreKind::S3(_) | StoreKind::Gcs => None,
         }
     }
 
@@ -44,6 +68,7 @@ impl Store {
     pub fn values(&self) -> Vec<&ValueFrom> {
         match &self.kind {
             StoreKind::S3(s3) => vec![&s3.access_key, &s3.secret_key],
+            StoreKind::Aws(aws) => vec![&aws.access_key, &aws.secret_key],
             StoreKind::Gcs => Vec::new(),
         }
     }
@@ -53,17 +78,32 @@ impl Store {
 enum Word {
     S3,
     Gcs,
+    Aws,
 }
 
 impl ScenarioReader<'_> {
     pub(super) fn store(&self, node: &Node) -> Option<Store> {
         let r = self.reader;
         let mut fields = r.fields(node)?;
-        let word = fields.required("kind", |node| r.word(node, &[("s3", Word::S3), ("gcs", Word::Gcs)]));
-        let bucket = fields.required("bucket", |node| r.text(node));
+        let words = [("s3", Word::S3), ("gcs", Word::Gcs), ("aws", Word::Aws)];
+        let word = fields.required("kind", |node| r.word(node, &words));
         // Without a kind it is not known what else it may have.
-        let kind = match word? {
+        let word = word?;
+        let bucket = match word {
+            Word::Aws => fields.node("region").and_then(Node::text).map(|region| format!("account {region}")),
+            Word::S3 | Word::Gcs => fields.required("bucket", |node| r.text(node)),
+        };
+        let kind = match word {
             Word::Gcs => Some(StoreKind::Gcs),
+            Word::Aws => {
+                let region = fields.required("region", |node| r.text(node));
+                let access_key = fields.required("access-key", |node| r.secret_from(node));
+                let secret_key = fields.required("secret-key", |node| r.secret_from(node));
+                region.zip(access_key).zip(secret_key).map(|((region, access_key), secret_key)| {
+                    let hosts = AWS_SERVICES.iter().map(|service| format!("{service}.{region}.amazonaws.com")).collect();
+                    StoreKind::Aws(Box::new(Aws { region, hosts, access_key, secret_key }))
+                })
+            }
             Word::S3 => {
                 let host = fields.required("host", |node| r.text(node));
                 let access_key = fields.required("access-key", |node| r.secret_from(node));

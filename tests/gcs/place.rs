@@ -53,6 +53,7 @@ impl Place {
             outside: hosts.map(|host| (host.to_owned(), service.clone())).into(),
             kubectl: Some(kubectl),
             gcs_server: Some(gcs_server),
+            awscli: None,
             namespace: "quetzal".to_owned(),
             seed: 1,
         };

@@ -93,6 +93,7 @@ impl Place {
             outside: BTreeMap::from([(HOST.to_owned(), station::store_service(STORE))]),
             kubectl: Some(kubectl.path),
             gcs_server: None,
+            awscli: None,
             namespace: "default".to_owned(),
             seed: 1,
         };
