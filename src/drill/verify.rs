@@ -252,6 +252,10 @@ async fn serving(stage: &Stage, left_behind: &BTreeSet<&str>) -> Finding {
             }
         }
     }
+    for service in crate::drill::account::services(stage).await? {
+        count += 1;
+        down.extend(service.shortfall());
+    }
     let mut detail = format!("{count} workloads");
     for cluster in left_behind {
         detail += &format!("; {cluster} was left behind");

@@ -15,7 +15,7 @@ use crate::problem::{Problem, Problems, suggestion};
 mod backup;
 mod function;
 mod identity;
-mod object;
+pub mod object;
 mod properties;
 mod resource;
 mod service;
@@ -50,11 +50,13 @@ pub struct FileSystem {
 }
 
 /// A template with the values of its parameters worked in.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Stack {
     pub identity: Identity,
     /// Names of all parameters, and whether their values are secrets.
     pub parameters: BTreeMap<String, bool>,
+    /// Their values. Holds secrets: never printed.
+    pub given: BTreeMap<String, String>,
     /// By logical name.
     pub file_systems: BTreeMap<String, FileSystem>,
     /// Names of clusters, by logical name.
@@ -79,6 +81,12 @@ pub enum Values<'a> {
 
 /// In place of a value that is not known yet; nothing that names or counts things may come from one.
 const UNKNOWN: &str = "(known when a drill runs)";
+
+impl std::fmt::Debug for Stack {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "stack {} with {} resources", self.identity.stack, self.resources.len())
+    }
+}
 
 impl Stack {
     /// Reads a template. `file` is how problems name it.
@@ -165,6 +173,7 @@ fn stack(reader: &Reader<'_>, template: &Value, identity: Identity, values: Valu
     let mut stack = Stack {
         identity: identity.clone(),
         parameters: secrets,
+        given: given.clone(),
         file_systems: BTreeMap::new(),
         clusters: BTreeMap::new(),
         tasks: BTreeMap::new(),

@@ -12,7 +12,7 @@ pub struct TaskDefinition {
     pub volumes: Vec<Volume>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Container {
     pub name: String,
     pub image: String,
@@ -31,6 +31,12 @@ pub struct Container {
     pub user: Option<u32>,
     /// Between asking it to end and ending it, in seconds.
     pub stop_timeout: u32,
+}
+
+impl std::fmt::Debug for Container {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "container {} of {}", self.name, self.image)
+    }
 }
 
 /// A port of the container that is the machine's own port, too.
