@@ -9,6 +9,7 @@ mod binding;
 mod chart;
 mod cluster;
 mod data;
+mod database;
 mod discover;
 mod document;
 mod drill;
@@ -173,7 +174,7 @@ pub enum Escrow {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CredentialTarget {
     /// Of `databases`.
-    Postgres(String),
+    Database(String),
     /// Of `repositories`.
     Restic(String),
     /// A page that takes a name and a password (RFC 7617), by its address.

@@ -38,7 +38,10 @@ pub async fn run(
     for (name, expected) in evidence.databases.iter().filter(|(name, _)| takes_all || loss.databases.contains(name)) {
         let started = Instant::now();
         let result = match database(assignment, stage, name).await? {
-            Some(found) => gone(&beside(expected, evidence.fresh.get(name)), &found, "table "),
+            Some(found) => {
+                let content = assignment.scenario.databases.get(name).map_or("table ", |lost| lost.kind.content());
+                gone(&beside(expected, evidence.fresh.get(name)), &found, content)
+            }
             None => CheckResult::Held,
         };
         still_there.extend(matches!(result, CheckResult::Differs { .. }).then(|| format!("database {name}")));

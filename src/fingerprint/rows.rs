@@ -28,41 +28,67 @@ impl RowSum {
     }
 }
 
+/// Digests rows that are handed over one by one, in constant memory.
+#[derive(Debug)]
+pub struct RowsDigest {
+    sum: RowSum,
+    sketch: Sketch,
+}
+
+impl RowsDigest {
+    /// `key`: names of what tells rows apart; empty where nothing does.
+    pub fn new(key: Vec<String>) -> Self {
+        Self { sum: RowSum::default(), sketch: Sketch::new(key) }
+    }
+
+    /// Adds one row, known by its key.
+    pub fn add(&mut self, key: &[u8], row: &[u8]) {
+        self.add_known(row, |_| XxHash3_64::oneshot(key));
+    }
+
+    fn add_known(&mut self, row: &[u8], key: impl FnOnce(u64) -> u64) {
+        let digest = XxHash3_128::oneshot(row);
+        self.sum.add(digest);
+        // Half of it tells rows apart well enough to name the ones that differ.
+        let of_row = digest as u64;
+        self.sketch.add(key(of_row), of_row);
+    }
+
+    /// Puts the digest into a fingerprint under this name.
+    pub fn finish(self, name: String, fingerprint: &mut Fingerprint) {
+        if self.sum.rows > 0 {
+            fingerprint.sketches.insert(name.clone(), self.sketch);
+        }
+        fingerprint.items.insert(name, self.sum.item());
+    }
+}
+
 /// Digests one table from its binary COPY stream, in constant memory.
 #[derive(Debug)]
 pub struct TableDigest {
     reader: CopyReader,
-    sum: RowSum,
-    sketch: Sketch,
+    rows: RowsDigest,
     key: Vec<usize>,
 }
 
 impl TableDigest {
     /// `key`: positions (from 0) and names of the columns that tell rows apart; empty where a table has no primary key.
     pub fn new(key: Vec<usize>, key_names: Vec<String>) -> Self {
-        Self { reader: CopyReader::default(), sum: RowSum::default(), sketch: Sketch::new(key_names), key }
+        Self { reader: CopyReader::default(), rows: RowsDigest::new(key_names), key }
     }
 
     /// Takes the next chunk of the stream.
     pub fn feed(&mut self, chunk: &[u8]) -> Result<(), CopyError> {
-        let Self { reader, sum, sketch, key } = self;
+        let Self { reader, rows, key } = self;
         reader.feed(chunk, |row| {
-            let digest = XxHash3_128::oneshot(row);
-            sum.add(digest);
-            // Half of it tells rows apart well enough to name the ones that differ.
-            let of_row = digest as u64;
-            let of_key = if key.is_empty() { of_row } else { key_digest(row, key) };
-            sketch.add(of_key, of_row);
+            rows.add_known(row, |of_row| if key.is_empty() { of_row } else { key_digest(row, key) });
         })
     }
 
     /// Puts the digest into a fingerprint under this name. Errors when the stream has not ended properly.
     pub fn finish(self, name: String, fingerprint: &mut Fingerprint) -> Result<(), CopyError> {
         self.reader.finish()?;
-        if self.sum.rows > 0 {
-            fingerprint.sketches.insert(name.clone(), self.sketch);
-        }
-        fingerprint.items.insert(name, self.sum.item());
+        self.rows.finish(name, fingerprint);
         Ok(())
     }
 }

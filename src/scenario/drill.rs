@@ -232,7 +232,9 @@ impl ScenarioReader<'_> {
     pub(super) fn archiving(&self, node: &Node) -> Option<Archiving> {
         let r = self.reader;
         let mut fields = r.fields(node)?;
-        let database = fields.required("database", |node| r.reference(node, "database", &self.databases));
+        let database = fields.required("database", |node| {
+            self.database_of(node, crate::database::DatabaseKind::Postgres, "a log that is shipped")
+        });
         let prefix = fields.required("prefix", |node| r.value_from(node));
         fields.close();
         Some(Archiving { database: database?, prefix: prefix?, source: r.source(node.line) })

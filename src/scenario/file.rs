@@ -52,6 +52,8 @@ pub(super) struct ScenarioReader<'r> {
     today: Date,
     pub(super) stores: Vec<String>,
     pub(super) databases: Vec<String>,
+    /// Where it is a kind that there is.
+    pub(super) kinds: BTreeMap<String, DatabaseKind>,
     pub(super) files: Vec<String>,
     pub(super) repositories: Vec<String>,
     /// Databases whose log is shipped.
@@ -77,6 +79,7 @@ impl<'r> ScenarioReader<'r> {
             today,
             stores: names("stores"),
             databases: names("databases"),
+            kinds: super::database::kinds(root),
             files: names("files"),
             repositories: names("repositories"),
             archived: archived(root),
@@ -176,53 +179,6 @@ impl<'r> ScenarioReader<'r> {
             ("simulated", ProgramLabel::Simulated),
         ];
         self.reader.word(node, &words)
-    }
-
-    fn database(&self, node: &Node) -> Option<Database> {
-        let r = self.reader;
-        let mut fields = r.fields(node)?;
-        let kind = fields.required("kind", |node| r.word(node, &[("postgres", DatabaseKind::Postgres)]));
-        let cluster = self.cluster_of(&mut fields);
-        let host = fields.required("host", |node| self.host(node));
-        let port = fields.required("port", |node| r.number(node));
-        let database = fields.required("database", |node| r.value_from(node));
-        let user = fields.required("user", |node| r.value_from(node));
-        let password = fields.required("password", |node| r.secret_from(node));
-        let live_tables = fields.or_default("live-tables", |node| r.list(node, |node| r.text(node)));
-        let superuser = fields.optional("superuser", |node| self.login(node));
-        let second_role = fields.optional("second-role", |node| self.second_role(node));
-        let restored_in = fields.optional("restored-in", |node| r.reference(node, "database", &self.databases));
-        fields.close();
-        Some(Database {
-            kind: kind?,
-            cluster: cluster?,
-            host: host?,
-            port: port?,
-            database: database?,
-            user: user?,
-            password: password?,
-            live_tables: live_tables?,
-            superuser: superuser?,
-            second_role: second_role?,
-            restored_in: restored_in?,
-            source: r.source(node.line),
-        })
-    }
-
-    fn login(&self, node: &Node) -> Option<Login> {
-        let mut fields = self.reader.fields(node)?;
-        let user = fields.required("user", |node| self.reader.value_from(node));
-        let password = fields.required("password", |node| self.reader.secret_from(node));
-        fields.close();
-        Some(Login { user: user?, password: password? })
-    }
-
-    fn second_role(&self, node: &Node) -> Option<SecondRole> {
-        let mut fields = self.reader.fields(node)?;
-        let name = fields.required("name", |node| self.reader.text(node));
-        let password = fields.required("password", |node| self.reader.secret_from(node));
-        fields.close();
-        Some(SecondRole { name: name?, password: password? })
     }
 
     fn file_tree(&self, node: &Node) -> Option<FileTree> {
