@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use crate::cluster::kind::{self, Kind};
 use crate::outcome::SourceRef;
 use crate::problem::{Problem, suggestion};
-use crate::scenario::{Drill, Escrow, KeyRef, ObjectName, Part, Scenario, Serving, SlotSource, StoreKind, ValueFrom, Waived};
+use crate::scenario::{
+    Drill, Escrow, KeyRef, ObjectName, Part, Scenario, Serving, SlotSource, StoreKind, ValueFrom, Waived,
+};
 use crate::system::{System, Systems};
 
 /// Every name that nothing has.
@@ -39,6 +41,7 @@ pub fn problems(scenario: &Scenario, systems: &Systems) -> Vec<Problem> {
         });
     }
     problems.extend(account(scenario));
+    problems.extend(open_parameters(scenario, systems));
     for Serving { workload, source, .. } in &scenario.serving {
         let as_deployment = lacking(systems, &kind::DEPLOYMENT, workload, source);
         problems.extend(as_deployment.filter(|_| lacking(systems, &kind::STATEFUL_SET, workload, source).is_some()));
@@ -67,15 +70,35 @@ fn account(scenario: &Scenario) -> Option<Problem> {
         scenario.stores.values().filter_map(|store| Some((store.account()?, &store.source))).collect();
     match (&scenario.system.stack, accounts.as_slice()) {
         (None, []) => None,
-        (None, [(_, source), ..]) => Some(Problem::new(source, "an account is for a system that is a stack: take it out")),
+        (None, [(_, source), ..]) => {
+            Some(Problem::new(source, "an account is for a system that is a stack: take it out"))
+        }
         (Some(stack), [(aws, source)]) => (aws.region != stack.source.region).then(|| {
-            Problem::new(source, format!("the stack is in {}, this account answers in {}", stack.source.region, aws.region))
+            Problem::new(
+                source,
+                format!("the stack is in {}, this account answers in {}", stack.source.region, aws.region),
+            )
         }),
         (Some(_), _) => {
             let message = "a stack needs its account: name one store, as in `account: { kind: aws, region: .. }`";
             Some(Problem::new(&scenario.system.source, message))
         }
     }
+}
+
+/// Values of parameters that the template calls secrets, and that stand in the scenario for all to read.
+fn open_parameters(scenario: &Scenario, systems: &Systems) -> Vec<Problem> {
+    let stack = systems.iter().find_map(|(_, system)| system.stack());
+    let (Some(system), Some(stack)) = (&scenario.system.stack, stack) else { return Vec::new() };
+    let is_open = |(name, from): &(&String, &ValueFrom)| {
+        matches!(from, ValueFrom::Literal(_)) && stack.parameters.get(*name) == Some(&true)
+    };
+    let problem = |(name, _): (&String, &ValueFrom)| {
+        let message =
+            format!("parameter `{name}` is NoEcho, so its value does not belong into this file: {{generated: NAME}}");
+        Problem::new(&scenario.system.source, message)
+    };
+    system.parameters.iter().filter(is_open).map(problem).collect()
 }
 
 /// Stores that would answer under one outside name.

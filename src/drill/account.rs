@@ -22,7 +22,7 @@ use crate::store::aws::account::{SERVICES, ServiceState};
 use crate::store::aws::control::{Reply, Request};
 use crate::system::cloud_formation::Stack;
 
-mod pod;
+pub mod pod;
 
 /// A plan that takes longer than this has not been waited for.
 const DEADLINE: Duration = Duration::from_secs(3600);
@@ -58,8 +58,9 @@ pub async fn put_up(
     let (Some(system), Some(stack)) = (system, stack) else {
         return Err(Halt::unverified("an account without a stack", "name the template in the scenario"));
     };
-    let template = std::fs::read_to_string(&system.source.template)
-        .map_err(|error| Halt::unverified(format!("the template cannot be read: {error}"), "leave it alone while a drill starts"))?;
+    let template = std::fs::read_to_string(&system.source.template).map_err(|error| {
+        Halt::unverified(format!("the template cannot be read: {error}"), "leave it alone while a drill starts")
+    })?;
     let mut parameters = BTreeMap::new();
     for (parameter, from) in &system.parameters {
         parameters.insert(parameter.clone(), stage.values.secret(from).await?);
@@ -149,17 +150,28 @@ pub async fn run_plan(stage: &Stage, step: &PlannedStep, name: &str) -> Ran {
     ran
 }
 
+/// Restores that were done before the loss are not this drill's: another one has to follow.
+pub async fn begin_to_watch(stage: &Stage) -> Result<(), Halt> {
+    if account_pods(stage).await?.is_empty() {
+        return Ok(());
+    }
+    match ask(stage, &Request::Forget).await? {
+        Reply::Forgotten => Ok(()),
+        other => Err(unexpected(&other)),
+    }
+}
+
 /// The running service is left alone by a restore until the switch to what was restored: its tasks serve on, and none of its files
 /// turns into the backup's.
 pub async fn check_undisturbed(stage: &Stage, record: &mut Record) {
     let started = Instant::now();
-    match account_pods(stage).await {
-        Ok(pods) if pods.is_empty() => return,
-        Ok(_) | Err(_) => {}
+    if account_pods(stage).await.is_ok_and(|pods| pods.is_empty()) {
+        return;
     }
     let finding = ask(stage, &Request::Undisturbed).await.and_then(|reply| match reply {
         Reply::Disturbed { by } => {
-            let detail = "from the restore job to the deployment, by its tasks and by every file of the backup".to_owned();
+            let detail =
+                "from the restore job to the deployment, by its tasks and by every file of the backup".to_owned();
             Ok(match by.is_empty() {
                 true => (CheckResult::Held, detail),
                 false => (CheckResult::Differs { difference: by.join("; ") }, detail),
@@ -186,7 +198,13 @@ async fn ask(stage: &Stage, request: &Request) -> Result<Reply, Halt> {
     let name = |field: &str| pod["metadata"][field].as_str().unwrap_or_default();
     let request = serde_json::to_string(request).map_err(|error| failed(error.to_string()))?;
     let argv = ["redrill", "__aws", "--ask", &request];
-    let exec = ExecRequest { namespace: name("namespace"), pod: name("name"), container: None, argv: &argv, terminal: Terminal::No };
+    let exec = ExecRequest {
+        namespace: name("namespace"),
+        pod: name("name"),
+        container: None,
+        argv: &argv,
+        terminal: Terminal::No,
+    };
     let (exit, (stdin, mut stdout)) = stage.kubernetes.exec(&exec).await?.split();
     drop(stdin);
     let mut said = String::new();

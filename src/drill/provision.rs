@@ -145,7 +145,10 @@ async fn stores(
 fn provided_by_the_account(record: &mut Record, region: &str) {
     let parts = [
         ("EFS and AWS Backup", "file systems are claims and a recovery point is a copy of one, file by file"),
-        ("CloudFormation and ECS", "redrill reads the template and makes the pods of its tasks, as its scheduler would"),
+        (
+            "CloudFormation and ECS",
+            "redrill reads the template and makes the pods of its tasks, as its scheduler would",
+        ),
     ];
     for (what, why) in parts {
         let why = format!("{why}; a real disaster needs the real one");

@@ -270,13 +270,7 @@ impl<'s> Planner<'s> {
 }
 
 /// One run of what otherwise runs by a clock.
-fn by_its_clock(
-    what: String,
-    action: Action,
-    program: ProgramLabel,
-    source: &SourceRef,
-    phase: Phase,
-) -> PlannedStep {
+fn by_its_clock(what: String, action: Action, program: ProgramLabel, source: &SourceRef, phase: Phase) -> PlannedStep {
     PlannedStep {
         phase,
         source: source.clone(),

@@ -87,20 +87,20 @@ impl ScenarioReader<'_> {
         let mut fields = r.fields(node)?;
         let words = [("s3", Word::S3), ("gcs", Word::Gcs), ("aws", Word::Aws)];
         let word = fields.required("kind", |node| r.word(node, &words));
-        // Without a kind it is not known what else it may have.
-        let word = word?;
         let bucket = match word {
-            Word::Aws => fields.node("region").and_then(Node::text).map(|region| format!("account {region}")),
-            Word::S3 | Word::Gcs => fields.required("bucket", |node| r.text(node)),
+            Some(Word::Aws) => fields.node("region").and_then(Node::text).map(|region| format!("account {region}")),
+            Some(Word::S3 | Word::Gcs) | None => fields.required("bucket", |node| r.text(node)),
         };
-        let kind = match word {
+        // Without a kind it is not known what else it may have.
+        let kind = match word? {
             Word::Gcs => Some(StoreKind::Gcs),
             Word::Aws => {
                 let region = fields.required("region", |node| r.text(node));
                 let access_key = fields.required("access-key", |node| r.secret_from(node));
                 let secret_key = fields.required("secret-key", |node| r.secret_from(node));
                 region.zip(access_key).zip(secret_key).map(|((region, access_key), secret_key)| {
-                    let hosts = AWS_SERVICES.iter().map(|service| format!("{service}.{region}.amazonaws.com")).collect();
+                    let hosts =
+                        AWS_SERVICES.iter().map(|service| format!("{service}.{region}.amazonaws.com")).collect();
                     StoreKind::Aws(Box::new(Aws { region, hosts, access_key, secret_key }))
                 })
             }

@@ -139,11 +139,11 @@ async fn open(arguments: &Arguments) -> Result<Arc<Account>, Error> {
     let parameters = parameters(&arguments.folder.join("parameters"))?;
     let template = read(&arguments.folder.join("template/template.yaml"))?;
     let identity = Identity { stack: arguments.stack.clone(), region: arguments.region.clone() };
-    let stack =
-        Stack::read("template", &template, identity, Values::Known(&parameters)).map_err(Error::Template)?;
+    let stack = Stack::read("template", &template, identity, Values::Known(&parameters)).map_err(Error::Template)?;
     let kubeconfig = arguments.folder.join("kubeconfig/config");
     let unusable = |reason: String| Error::Kubeconfig { path: kubeconfig.clone(), reason };
-    let config = kube::config::Kubeconfig::from_yaml(&read(&kubeconfig)?).map_err(|error| unusable(error.to_string()))?;
+    let config =
+        kube::config::Kubeconfig::from_yaml(&read(&kubeconfig)?).map_err(|error| unusable(error.to_string()))?;
     let config = kube::Config::from_custom_kubeconfig(config, &Default::default()).await;
     let client = kube::Client::try_from(config.map_err(|error| unusable(error.to_string()))?);
     let kubernetes = Kubernetes::connect(client.map_err(|error| unusable(error.to_string()))?).await?;
@@ -170,10 +170,8 @@ async fn serve(account: Arc<Account>, arguments: &Arguments) -> Result<(), Error
     let control = control::listen(account.clone(), Path::new(control::SOCKET));
     let listening = |source| Error::Io { doing: format!("listen on {}", arguments.listen), source };
     let listener = TcpListener::bind(arguments.listen).await.map_err(listening)?;
-    let router = Router::new()
-        .fallback(answer)
-        .layer(axum::extract::DefaultBodyLimit::max(LARGEST_REQUEST))
-        .with_state(account);
+    let router =
+        Router::new().fallback(answer).layer(axum::extract::DefaultBodyLimit::max(LARGEST_REQUEST)).with_state(account);
     let served = axum::serve(TlsListener { listener, tls }, router);
     let failed = |doing: &str| {
         let doing = doing.to_owned();
@@ -255,10 +253,13 @@ async fn answer(Extracted(account): Extracted<Arc<Account>>, parts: Parts, body:
 }
 
 async fn operate(account: &Arc<Account>, service: Service, parts: &Parts, body: &[u8]) -> Result<Response, Fault> {
-    let path: Vec<String> =
-        parts.uri.path().split('/').filter(|part| !part.is_empty())
-            .map(|part| percent_encoding::percent_decode_str(part).decode_utf8_lossy().into_owned())
-            .collect();
+    let path: Vec<String> = parts
+        .uri
+        .path()
+        .split('/')
+        .filter(|part| !part.is_empty())
+        .map(|part| percent_encoding::percent_decode_str(part).decode_utf8_lossy().into_owned())
+        .collect();
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     let query: BTreeMap<String, String> = pairs(parts.uri.query().unwrap_or_default());
     match service {
@@ -267,9 +268,10 @@ async fn operate(account: &Arc<Account>, service: Service, parts: &Parts, body: 
             let operation = form.get("Action").cloned().unwrap_or_default();
             let form = form.into_iter().filter(|(name, _)| name != "Action" && name != "Version").collect();
             let (result, namespace) = match service {
-                Service::CloudFormation => {
-                    (stack::serve(account, &operation, &form).await?, "http://cloudformation.amazonaws.com/doc/2010-05-15/")
-                }
+                Service::CloudFormation => (
+                    stack::serve(account, &operation, &form).await?,
+                    "http://cloudformation.amazonaws.com/doc/2010-05-15/",
+                ),
                 _ => (identity(&operation)?, "https://sts.amazonaws.com/doc/2011-06-15/"),
             };
             let body = xml::answer(&operation, namespace, &result);

@@ -35,8 +35,9 @@ impl ServiceState {
     /// What it lacks, if anything.
     pub fn shortfall(&self) -> Option<String> {
         let Self { name, desired, serving, steady, last_event } = self;
-        (!steady || serving != desired)
-            .then(|| format!("ECS service {name} has {serving} of {desired} tasks of its newest definition: {last_event}"))
+        (!steady || serving != desired).then(|| {
+            format!("ECS service {name} has {serving} of {desired} tasks of its newest definition: {last_event}")
+        })
     }
 }
 
@@ -196,7 +197,8 @@ impl State {
     pub fn stack_event(&mut self, status: &'static str, message: &str) {
         self.stack_status = status;
         let (id, resource) = (self.new_uuid(), self.stack.identity.stack.clone());
-        let event = Event { at: Timestamp::now(), id, resource, status: status.to_owned(), message: message.to_owned() };
+        let event =
+            Event { at: Timestamp::now(), id, resource, status: status.to_owned(), message: message.to_owned() };
         self.stack_events.push_front(event);
     }
 

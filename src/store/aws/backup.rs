@@ -24,9 +24,9 @@ pub async fn serve(account: &Arc<Account>, method: &Method, path: &[&str], input
         ("GET", ["backup-vaults", vault, "recovery-points", arn]) => Ok(told.point(told.find(Some(vault), arn)?)),
         ("GET", ["backup-vaults", vault, "recovery-points", arn, "restore-metadata"]) => told.metadata(vault, arn),
         ("GET", ["backup", "plans"]) => Ok(told.plans()),
-        ("GET", ["backup-jobs"]) => {
-            Ok(json!({"BackupJobs": state.backup_jobs.iter().rev().map(|job| told.backup_job(job)).collect::<Vec<_>>()}))
-        }
+        ("GET", ["backup-jobs"]) => Ok(
+            json!({"BackupJobs": state.backup_jobs.iter().rev().map(|job| told.backup_job(job)).collect::<Vec<_>>()}),
+        ),
         ("GET", ["backup-jobs", id]) => {
             let found = state.backup_jobs.iter().find(|job| job.id == *id);
             found.map(|job| told.backup_job(job)).ok_or_else(|| missing("Backup job", id))
@@ -56,7 +56,13 @@ fn refuse_others(input: &Value, served: &[&str]) -> Result<(), Fault> {
 
 async fn start_backup(account: &Arc<Account>, state: &mut State, input: &Value) -> Result<Value, Fault> {
     const SERVED: [&str; 7] = [
-        "BackupVaultName", "ResourceArn", "IamRoleArn", "IdempotencyToken", "StartWindowMinutes", "CompleteWindowMinutes", "Lifecycle",
+        "BackupVaultName",
+        "ResourceArn",
+        "IamRoleArn",
+        "IdempotencyToken",
+        "StartWindowMinutes",
+        "CompleteWindowMinutes",
+        "Lifecycle",
     ];
     refuse_others(input, &SERVED)?;
     let text = |name: &str| input[name].as_str().unwrap_or_default();
@@ -86,7 +92,9 @@ async fn start_restore(account: &Arc<Account>, state: &mut State, input: &Value)
     let metadata = |name: &str| input["Metadata"][name].as_str();
     const KNOWN: [&str; 6] =
         ["file-system-id", "newFileSystem", "Encrypted", "PerformanceMode", "CreationToken", "KmsKeyId"];
-    if let Some((name, _)) = input["Metadata"].as_object().into_iter().flatten().find(|(name, _)| !KNOWN.contains(&name.as_str())) {
+    if let Some((name, _)) =
+        input["Metadata"].as_object().into_iter().flatten().find(|(name, _)| !KNOWN.contains(&name.as_str()))
+    {
         return Err(Fault::unserved(&format!("a restore with {name}")));
     }
     let own = state.stack.file_systems.get(&point.file_system).map(|system| system.id.clone());
@@ -138,7 +146,7 @@ impl Told<'_> {
         found.ok_or_else(|| missing("Recovery point", arn))
     }
 
-    fn newest_first<'p>(&'p self, of: impl Fn(&RecoveryPoint) -> bool) -> Vec<&'p RecoveryPoint> {
+    fn newest_first(&self, of: impl Fn(&RecoveryPoint) -> bool) -> Vec<&RecoveryPoint> {
         let mut points: Vec<&RecoveryPoint> = self.state.points.iter().filter(|point| of(point)).collect();
         points.sort_by_key(|point| std::cmp::Reverse(point.created));
         points
@@ -271,4 +279,3 @@ fn end(told: &mut Value, field: &str, end: Option<&End>) {
         }
     }
 }
-

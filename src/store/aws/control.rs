@@ -28,6 +28,8 @@ const LOOK: Duration = Duration::from_millis(20);
 pub enum Request {
     /// Runs a plan of the stack to its end, dated back by so many seconds.
     RunPlan { name: String, age: u32 },
+    /// What restore jobs did so far is nobody's business any more.
+    Forget,
     /// What happened to the running service since the newest restore job began.
     Undisturbed,
 }
@@ -36,11 +38,17 @@ pub enum Request {
 #[serde(tag = "answer", rename_all = "kebab-case")]
 pub enum Reply {
     /// Every job of the plan has ended; what failed, in words.
-    Ran { jobs: u32, failures: Vec<String> },
+    Ran {
+        jobs: u32,
+        failures: Vec<String>,
+    },
     NoSuchPlan,
     /// Empty: it was left alone.
-    Disturbed { by: Vec<String> },
+    Disturbed {
+        by: Vec<String>,
+    },
     NoRestoreJob,
+    Forgotten,
 }
 
 /// Answers until the endpoint ends.
@@ -76,6 +84,10 @@ pub async fn ask(socket: &Path, request: &str) -> io::Result<String> {
 async fn answer(account: &Arc<Account>, request: Request) -> Reply {
     match request {
         Request::RunPlan { name, age } => run_plan(account, &name, SignedDuration::from_secs(age.into())).await,
+        Request::Forget => {
+            account.state().await.watch = None;
+            Reply::Forgotten
+        }
         Request::Undisturbed => {
             let state = account.state().await;
             match &state.watch {

@@ -56,7 +56,8 @@ pub async fn found(state: &State, watch: &Watch) -> Vec<String> {
         return found.clone();
     }
     let ended = watch.serving.iter().filter(|id| !state.tasks.iter().any(|task| task.id == **id && task.serves()));
-    let ended = ended.map(|id| format!("task {id}, which served when the restore job began, served no more before the switch"));
+    let ended =
+        ended.map(|id| format!("task {id}, which served when the restore job began, served no more before the switch"));
     let mut found: Vec<String> = ended.collect();
     let watch = watch.clone();
     match tokio::task::spawn_blocking(move || watch.turned_back()).await {

@@ -21,7 +21,9 @@ pub async fn serve(account: &Arc<Account>, noun: &str, query: &Query) -> Result<
         .stack
         .file_systems
         .iter()
-        .filter(|(_, system)| wanted.is_none_or(|wanted| *wanted == system.id || wanted.ends_with(&format!("/{}", system.id))))
+        .filter(|(_, system)| {
+            wanted.is_none_or(|wanted| *wanted == system.id || wanted.ends_with(&format!("/{}", system.id)))
+        })
         .collect();
     if let Some(wanted) = wanted.filter(|_| systems.is_empty()) {
         let message = format!("File system '{wanted}' does not exist.");

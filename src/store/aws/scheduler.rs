@@ -54,12 +54,19 @@ async fn ended(account: &Account, state: &mut State) -> Result<(), KubernetesErr
     account.publish(state).await
 }
 
-async fn observe(account: &Account, state: &mut State, service: &Service, pods: &[Value]) -> Result<(), KubernetesError> {
+async fn observe(
+    account: &Account,
+    state: &mut State,
+    service: &Service,
+    pods: &[Value],
+) -> Result<(), KubernetesError> {
     let now = Timestamp::now();
     let (mut to_stop, mut gone) = (Vec::new(), Vec::new());
     for task in state.tasks.iter_mut().filter(|task| task.is_there()) {
         let name = task.pod(&service.name);
-        let pod = pods.iter().find(|pod| pod["metadata"]["name"] == *name && pod["metadata"]["labels"].get(SERVICE_LABEL).is_some());
+        let pod = pods
+            .iter()
+            .find(|pod| pod["metadata"]["name"] == *name && pod["metadata"]["labels"].get(SERVICE_LABEL).is_some());
         let Some(definition) = state.definitions.get(task.definition) else { continue };
         let (served, before) = (task.serves(), task.status);
         match task::observe(task, definition, pod, now) {
@@ -175,7 +182,8 @@ fn scaled_in(state: &mut State, id: &str, service: &Service) {
 /// Places one task of the newest definition, if the machine has its ports free and it may be tried by now.
 async fn start(account: &Account, state: &mut State, service: &Service, stopping: u32) -> Result<(), KubernetesError> {
     let Some(definition) = state.definitions.get(state.newest).cloned() else { return Ok(()) };
-    let others = state.tasks.iter().filter(|task| task.is_there()).filter_map(|task| state.definitions.get(task.definition));
+    let others =
+        state.tasks.iter().filter(|task| task.is_there()).filter_map(|task| state.definitions.get(task.definition));
     let taken: Vec<u16> = others.flat_map(|definition| task::host_ports(&definition.task)).collect();
     if let Some(port) = task::host_ports(&definition.task).find(|port| taken.contains(port)) {
         // Those that are on their way out give their ports back by themselves.

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::account::{Account, State};
 use super::fault::Fault;
-use super::task::{Definition, Status, Task};
 use super::scheduler;
+use super::task::{Definition, Status, Task};
 use crate::system::cloud_formation::{Container, Service, VolumeSource};
 
 pub fn seconds(at: Timestamp) -> f64 {
@@ -19,7 +19,10 @@ pub fn seconds(at: Timestamp) -> f64 {
 pub async fn serve(account: &Arc<Account>, operation: &str, input: &Value) -> Result<Value, Fault> {
     let mut state = account.state().await;
     let Some(service) = state.service().cloned() else {
-        return Err(Fault::new("ClusterNotFoundException", "the stack has no service, so it has no cluster with tasks"));
+        return Err(Fault::new(
+            "ClusterNotFoundException",
+            "the stack has no service, so it has no cluster with tasks",
+        ));
     };
     let seen = Seen { account, state: &state, service: &service };
     match operation {
@@ -43,14 +46,21 @@ pub async fn serve(account: &Arc<Account>, operation: &str, input: &Value) -> Re
         "StopTask" => {
             let name = input["task"].as_str().unwrap_or_default();
             let found = seen.task(name).map(|task| task.id.clone());
-            let id = found.ok_or_else(|| Fault::new("InvalidParameterException", "The referenced task was not found."))?;
+            let id =
+                found.ok_or_else(|| Fault::new("InvalidParameterException", "The referenced task was not found."))?;
             stop(account, &mut state, &service, &id, input["reason"].as_str()).await
         }
         other => Err(Fault::unserved(&format!("ECS's {other}"))),
     }
 }
 
-async fn stop(account: &Account, state: &mut State, service: &Service, id: &str, reason: Option<&str>) -> Result<Value, Fault> {
+async fn stop(
+    account: &Account,
+    state: &mut State,
+    service: &Service,
+    id: &str,
+    reason: Option<&str>,
+) -> Result<Value, Fault> {
     if let Some(task) = state.tasks.iter_mut().find(|task| task.id == id && task.status < Status::Stopping) {
         task.stop_code = Some("UserInitiated");
         task.reason = Some(reason.unwrap_or("Task stopped by user").to_owned());
@@ -158,7 +168,8 @@ impl Seen<'_> {
 
     /// The newest first; older ones as long as tasks of theirs are there.
     fn deployments(&self) -> Vec<Value> {
-        let there = |definition: usize| self.state.tasks.iter().any(|task| task.definition == definition && task.is_there());
+        let there =
+            |definition: usize| self.state.tasks.iter().any(|task| task.definition == definition && task.is_there());
         let older = (0..self.state.newest).rev().filter(|definition| there(*definition));
         let deployment = |definition: usize| {
             let is_newest = definition == self.state.newest;
@@ -182,7 +193,8 @@ impl Seen<'_> {
 
     fn described(&self, task: &Task) -> Value {
         let health = task.healthy.map_or("UNKNOWN", |healthy| if healthy { "HEALTHY" } else { "UNHEALTHY" });
-        let of_task = self.state.definitions.get(task.definition).map(|definition| definition.task.containers.as_slice());
+        let of_task =
+            self.state.definitions.get(task.definition).map(|definition| definition.task.containers.as_slice());
         let containers: Vec<Value> = of_task
             .unwrap_or_default()
             .iter()

@@ -15,9 +15,8 @@ pub fn check(parts: &Parts, body: &[u8], credentials: &Credentials) -> Result<()
     let missing = || refuse("MissingAuthenticationTokenException", "the request is not signed with version 4");
     let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
     let authorization = header("authorization").and_then(|value| value.strip_prefix(ALGORITHM)).ok_or_else(missing)?;
-    let field = |name: &str| {
-        authorization.split(',').find_map(|field| field.trim().strip_prefix(name)?.strip_prefix('='))
-    };
+    let field =
+        |name: &str| authorization.split(',').find_map(|field| field.trim().strip_prefix(name)?.strip_prefix('='));
     let (Some(credential), Some(signed), Some(signature), Some(date)) =
         (field("Credential"), field("SignedHeaders"), field("Signature"), header("x-amz-date"))
     else {
@@ -100,7 +99,8 @@ mod tests {
 
     #[test]
     fn another_secret_another_body_and_no_signature_are_refused_by_name() {
-        let code = |parts: &Parts, body: &[u8], secret: &str| check(parts, body, &credentials(secret)).unwrap_err().code;
+        let code =
+            |parts: &Parts, body: &[u8], secret: &str| check(parts, body, &credentials(secret)).unwrap_err().code;
         assert_eq!(code(&example(SIGNATURE), b"", "other"), "SignatureDoesNotMatch");
         assert_eq!(code(&example(SIGNATURE), b"more", SECRET), "SignatureDoesNotMatch");
         assert_eq!(code(&example(""), b"", SECRET), "SignatureDoesNotMatch");

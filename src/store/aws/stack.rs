@@ -57,11 +57,8 @@ fn body(form: &Form) -> Result<&str, Fault> {
 
 fn validate(account: &Account, form: &Form) -> Result<Value, Fault> {
     let stack = read(account, body(form)?, &account.settings.parameters)?;
-    let parameters: Vec<Value> = stack
-        .parameters
-        .iter()
-        .map(|(name, is_secret)| json!({"ParameterKey": name, "NoEcho": is_secret}))
-        .collect();
+    let parameters: Vec<Value> =
+        stack.parameters.iter().map(|(name, is_secret)| json!({"ParameterKey": name, "NoEcho": is_secret})).collect();
     let capabilities = if stack.needs_capability() { vec!["CAPABILITY_NAMED_IAM"] } else { Vec::new() };
     Ok(json!({"Parameters": parameters, "Capabilities": capabilities}))
 }
@@ -80,7 +77,8 @@ fn parameters(account: &Account, form: &Form) -> BTreeMap<String, String> {
 }
 
 async fn update(account: &Arc<Account>, form: &Form) -> Result<Value, Fault> {
-    const SERVED: [&str; 5] = ["StackName", "TemplateBody", "UsePreviousTemplate", "ClientRequestToken", "DisableRollback"];
+    const SERVED: [&str; 5] =
+        ["StackName", "TemplateBody", "UsePreviousTemplate", "ClientRequestToken", "DisableRollback"];
     let lists = |name: &str| name.starts_with("Parameters.") || name.starts_with("Capabilities.");
     if let Some(other) = form.keys().find(|name| !SERVED.contains(&name.as_str()) && !lists(name)) {
         return Err(Fault::unserved(&format!("CloudFormation's UpdateStack with {other}")));
@@ -92,12 +90,17 @@ async fn update(account: &Arc<Account>, form: &Form) -> Result<Value, Fault> {
         Some(_) | None => body(form)?.to_owned(),
     };
     let stack = read(account, &text, &parameters(account, form))?;
-    let granted = form.iter().any(|(name, value)| name.starts_with("Capabilities.") && value.starts_with("CAPABILITY_"));
+    let granted =
+        form.iter().any(|(name, value)| name.starts_with("Capabilities.") && value.starts_with("CAPABILITY_"));
     if stack.needs_capability() && !granted {
         return Err(Fault::new("InsufficientCapabilitiesException", "Requires capabilities : [CAPABILITY_IAM]"));
     }
     if state.stack_status.ends_with("_IN_PROGRESS") {
-        let message = format!("Stack:{} is in {} state and can not be updated.", account.identity.stack_arn(), state.stack_status);
+        let message = format!(
+            "Stack:{} is in {} state and can not be updated.",
+            account.identity.stack_arn(),
+            state.stack_status
+        );
         return Err(Fault::new("ValidationError", message));
     }
     if stack.is_same_as(&state.stack) {

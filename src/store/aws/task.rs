@@ -108,12 +108,13 @@ pub fn pod(task: &Task, definition: &Definition, stack: &Stack, service: &str, n
         .volumes
         .iter()
         .map(|volume| match &volume.source {
-        VolumeSource::FileSystem { file_system, .. } => {
-            let claim = stack.file_systems.get(file_system).map(|system| system.claim.as_str());
-            json!({"name": volume.name, "persistentVolumeClaim": {"claimName": claim}})
-        }
-        VolumeSource::Scratch => json!({"name": volume.name, "emptyDir": {}}),
-    }).collect();
+            VolumeSource::FileSystem { file_system, .. } => {
+                let claim = stack.file_systems.get(file_system).map(|system| system.claim.as_str());
+                json!({"name": volume.name, "persistentVolumeClaim": {"claimName": claim}})
+            }
+            VolumeSource::Scratch => json!({"name": volume.name, "emptyDir": {}}),
+        })
+        .collect();
     let grace = definition.task.containers.iter().map(|container| container.stop_timeout).max().unwrap_or(30);
     let containers: Vec<Value> =
         definition.task.containers.iter().map(|container| pod_container(container, &definition.task)).collect();
@@ -141,8 +142,11 @@ fn aliases(task: &TaskDefinition) -> Value {
 }
 
 fn pod_container(container: &Container, task: &TaskDefinition) -> Value {
-    let env: Vec<Value> =
-        container.environment.iter().map(|(name, value)| json!({"name": name, "value": value.replace("$(", "$$(")})).collect();
+    let env: Vec<Value> = container
+        .environment
+        .iter()
+        .map(|(name, value)| json!({"name": name, "value": value.replace("$(", "$$(")}))
+        .collect();
     let mounts: Vec<Value> = container
         .mounts
         .iter()
@@ -193,7 +197,8 @@ pub fn observe(task: &mut Task, definition: &Definition, pod: Option<&Value>, no
     };
     let statuses: Vec<&Value> = pod["status"]["containerStatuses"].as_array().into_iter().flatten().collect();
     for status in &statuses {
-        if let (Some(name), Some(code)) = (status["name"].as_str(), status["state"]["terminated"]["exitCode"].as_i64()) {
+        if let (Some(name), Some(code)) = (status["name"].as_str(), status["state"]["terminated"]["exitCode"].as_i64())
+        {
             task.exit_codes.insert(name.to_owned(), code);
         }
     }
@@ -214,7 +219,8 @@ pub fn observe(task: &mut Task, definition: &Definition, pod: Option<&Value>, no
         task.reason = Some(reason);
         return Observed::HasToStop;
     }
-    let running = |status: &&&Value| status["state"]["running"].is_object() || status["state"]["terminated"].is_object();
+    let running =
+        |status: &&&Value| status["state"]["running"].is_object() || status["state"]["terminated"].is_object();
     if !statuses.is_empty() && statuses.iter().filter(running).count() == definition.task.containers.len() {
         task.status = Status::Running;
         task.ran = true;

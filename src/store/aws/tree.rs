@@ -90,7 +90,8 @@ fn seek(file: &File, at: u64, whence: Whence) -> io::Result<Option<u64>> {
 }
 
 fn extent(from: &File, to: &File, start: u64, end: u64) -> io::Result<u64> {
-    let (mut read, mut written) = (i64::try_from(start).map_err(io::Error::other)?, i64::try_from(start).map_err(io::Error::other)?);
+    let (mut read, mut written) =
+        (i64::try_from(start).map_err(io::Error::other)?, i64::try_from(start).map_err(io::Error::other)?);
     let mut left = usize::try_from(end - start).map_err(io::Error::other)?;
     while left > 0 {
         match nix::fcntl::copy_file_range(from, Some(&mut read), to, Some(&mut written), left) {
@@ -157,7 +158,10 @@ mod tests {
         assert!(copied.bytes < 1 << 20, "holes are no bytes: {copied:?}");
         assert_eq!(fs::read(to.join("line\nbreak")).unwrap(), b"odd");
         assert_eq!(fs::metadata(to.join("line\nbreak")).unwrap().modified().unwrap(), SystemTime::UNIX_EPOCH);
-        assert_eq!(fs::read(to.join("a folder/deeper/-f")).unwrap(), fs::read(from.join("a folder/deeper/-f")).unwrap());
+        assert_eq!(
+            fs::read(to.join("a folder/deeper/-f")).unwrap(),
+            fs::read(from.join("a folder/deeper/-f")).unwrap()
+        );
         assert_eq!(fs::read_link(to.join("link")).unwrap(), Path::new("nowhere"));
         let sparse = fs::metadata(to.join("sparse")).unwrap();
         assert_eq!((sparse.len(), sparse.blocks() * 512 < 1 << 20), (60 << 20, true));

@@ -73,11 +73,14 @@ impl Scope<'_> {
             "Fn::Select" => {
                 let (index, list) = self.pair(argument, path)?;
                 let found = text_of(&index).and_then(|index| list.get(index.parse::<usize>().ok()?));
-                found.cloned().or_else(|| self.reader.refuse(path, "Fn::Select finds nothing at this place of the list"))
+                found
+                    .cloned()
+                    .or_else(|| self.reader.refuse(path, "Fn::Select finds nothing at this place of the list"))
             }
             "Fn::If" => match argument.as_array().map(Vec::as_slice) {
                 Some([name, yes, no]) => {
-                    let (chosen, index) = if self.condition(&text_of(name)?, path, 0)? { (yes, "1") } else { (no, "2") };
+                    let (chosen, index) =
+                        if self.condition(&text_of(name)?, path, 0)? { (yes, "1") } else { (no, "2") };
                     self.value(chosen, &pointer(path, index))
                 }
                 _ => self.reader.refuse(path, "Fn::If takes a condition and two values"),
@@ -85,9 +88,10 @@ impl Scope<'_> {
             "Fn::FindInMap" => {
                 let keys = self.texts(&self.value(argument, path)?, path)?;
                 let found = keys.iter().try_fold(self.mappings, |map, key| map.get(key));
-                found.filter(|_| keys.len() == 3).cloned().or_else(|| {
-                    self.reader.refuse(path, format!("no mapping leads to {}", keys.join("/")))
-                })
+                found
+                    .filter(|_| keys.len() == 3)
+                    .cloned()
+                    .or_else(|| self.reader.refuse(path, format!("no mapping leads to {}", keys.join("/"))))
             }
             other => {
                 let known = FUNCTIONS.join(", ");
@@ -121,7 +125,9 @@ impl Scope<'_> {
 
     fn substitute(&self, argument: &Value, path: &str) -> Option<Value> {
         let (template, own) = match argument {
-            Value::Array(items) if items.len() == 2 => (text_of(&items[0]), self.value(&items[1], &pointer(path, "1"))?),
+            Value::Array(items) if items.len() == 2 => {
+                (text_of(&items[0]), self.value(&items[1], &pointer(path, "1"))?)
+            }
             other => (text_of(other), Value::Null),
         };
         let Some(template) = template else { return self.reader.refuse(path, "Fn::Sub takes a text") };
@@ -185,7 +191,9 @@ impl Scope<'_> {
         };
         match known {
             Some(("Condition", name)) => self.condition(&text_of(name)?, path, depth),
-            Some(("Fn::Equals", argument)) => self.pair(argument, path).map(|(one, other)| text_of(&one) == text_of(&other)),
+            Some(("Fn::Equals", argument)) => {
+                self.pair(argument, path).map(|(one, other)| text_of(&one) == text_of(&other))
+            }
             Some(("Fn::Not", argument)) => several(argument).map(|all| !all.contains(&true)),
             Some(("Fn::And", argument)) => several(argument).map(|all| !all.contains(&false)),
             Some(("Fn::Or", argument)) => several(argument).map(|all| all.contains(&true)),

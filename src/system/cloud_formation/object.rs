@@ -28,7 +28,9 @@ pub(super) fn objects(stack: &Stack, source: &StackSource) -> Vec<Object> {
         let containers = stack.tasks.get(&service.task).map(|task| task.containers.as_slice()).unwrap_or_default();
         let numbers = containers.iter().flat_map(|container| &container.ports).filter(|port| port.on_host);
         let ports: Vec<Value> = numbers
-            .map(|port| json!({"name": format!("port-{}", port.number), "port": port.number, "targetPort": port.number}))
+            .map(
+                |port| json!({"name": format!("port-{}", port.number), "port": port.number, "targetPort": port.number}),
+            )
             .collect();
         if ports.is_empty() {
             continue;

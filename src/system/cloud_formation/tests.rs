@@ -66,7 +66,8 @@ fn the_lines_of_the_pages_diff_are_where_it_says() {
 
 #[test]
 fn a_new_root_directory_is_a_change_and_a_comment_is_none() {
-    let moved = TEMPLATE.replacen("!Ref DbStorage\n   - Name", "!Ref DbStorage\n      RootDirectory: old\n   - Name", 1);
+    let moved =
+        TEMPLATE.replacen("!Ref DbStorage\n   - Name", "!Ref DbStorage\n      RootDirectory: old\n   - Name", 1);
     let moved = read(&moved).unwrap();
     assert!(!moved.is_same_as(&chat()));
     let volume = &moved.tasks["ChatTask"].volumes[0].source;
