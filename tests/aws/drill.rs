@@ -109,3 +109,47 @@ fn a_stack_is_drilled_with_its_account_yesterdays_backup_and_what_was_done_earli
     // It has no database, so nothing is known of what was committed.
     assert_eq!((drill.verdict(), code), (Verdict::Unverified, 2), "{said}");
 }
+
+#[test]
+fn a_scenario_that_does_not_fit_its_template_is_told_so_with_lines_before_anything_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    scenario(folder.path());
+    let file = |name: &str| folder.path().join("scenarios/chat").join(name);
+    let checked = |edits: &[(&str, &str, &str)]| {
+        for (name, from, to) in edits {
+            let text = fs::read_to_string(file(name)).unwrap();
+            assert!(text.contains(from), "{name} has no {from}");
+            fs::write(file(name), text.replacen(from, to, 1)).unwrap();
+        }
+        let (code, said) = redrill(folder.path(), &["check"]);
+        scenario(folder.path());
+        assert_eq!(code, 64, "{said}");
+        said
+    };
+    let expect =
+        |said: &str, words: &[&str]| words.iter().for_each(|word| assert!(said.contains(word), "no {word} in {said}"));
+    let said = checked(&[
+        ("scenario.yaml", "region: eu-west-2, access-key", "region: eu-west-1, access-key"),
+        ("scenario.yaml", "{ generated: db-password }", "hunter2hunter2"),
+        ("scenario.yaml", "backup-plan: chat-nightly }, {", "backup-plan: nightly }, {"),
+        ("scenario.yaml", "rocket-chat/dump-storage", "rocket-chat/dump"),
+    ]);
+    let lines = [
+        "scenario.yaml:15: the stack is in eu-west-2, this account answers in eu-west-1",
+        "scenario.yaml:4: parameter `DbPassword` is NoEcho",
+        "scenario.yaml:22: no backup plan of the template is called `nightly`",
+        "no PersistentVolumeClaim `rocket-chat/dump`",
+    ];
+    expect(&said, &lines);
+    assert!(!said.contains("hunter2"), "{said}");
+    let account = "  account: { kind: aws, region: eu-west-2, access-key: { generated: access }, secret-key: { generated: secret } }";
+    let said = checked(&[("scenario.yaml", account, "  {}"), ("scenario.yaml", ", escrow: [{ store: account }]", "")]);
+    expect(&said, &["a stack needs its account"]);
+    let said = checked(&[
+        ("scenario.yaml", "DbPassword:", "Password:"),
+        ("scenario.yaml", "rocketchat/mongo:4.2", "mongo:4.2"),
+    ]);
+    expect(&said, &["parameter `DbPassword` has neither a value nor a Default"]);
+    let said = checked(&[("checkout/chat.cf.yaml", "Type: AWS::Logs::LogGroup", "Type: AWS::SNS::Topic")]);
+    expect(&said, &["chat.cf.yaml:", "`AWS::SNS::Topic` cannot be honoured"]);
+}
