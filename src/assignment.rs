@@ -242,6 +242,9 @@ impl PreparedScenario {
         for (name, tool) in tools.iter().filter(|(_, tool)| tool.path.is_file()) {
             digests.insert(format!("program {name}"), of_file(&tool.path));
         }
+        if let Some(stack) = &self.scenario.system.stack {
+            digests.insert(format!("stack {}", stack.source.stack), of_file(&stack.source.template));
+        }
         if let Some(workstation) = &self.scenario.workstation {
             let digest = image::digest(&workstation.folder).unwrap_or_else(|error| format!("unreadable: {error}"));
             digests.insert(format!("workstation {}", workstation.name), digest);
