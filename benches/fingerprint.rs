@@ -20,12 +20,12 @@ use redrill::database::postgres::connect;
 use redrill::database::postgres_fingerprint::{Help, fingerprint, fingerprint_with};
 use redrill::database::postgres_seed::seed;
 use redrill::fingerprint::Fingerprint;
-use redrill::probe::PostgresTarget;
+use redrill::probe::DatabaseTarget;
 use tokio::runtime::Runtime;
 
 const PAIRS: usize = 7;
 
-async fn copy_to_nowhere(target: &PostgresTarget) -> u64 {
+async fn copy_to_nowhere(target: &DatabaseTarget) -> u64 {
     let session = connect(target).await.expect("connect");
     let copy = "COPY (SELECT id, tag, title, body FROM ONLY public.documents) TO STDOUT (FORMAT binary)";
     let stream = session.copy_out(copy).await.expect("copy");
@@ -43,12 +43,12 @@ fn peak_memory_kib() -> u64 {
     peak.and_then(|peak| peak.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }
 
-async fn client_digests(target: &PostgresTarget) -> Result<Fingerprint, Error> {
+async fn client_digests(target: &DatabaseTarget) -> Result<Fingerprint, Error> {
     fingerprint_with(target, &[], &Help { from: u64::MAX, known: BTreeMap::new() }).await
 }
 
 /// What is known of the tables once they were read.
-async fn help_with(target: &PostgresTarget) -> Help {
+async fn help_with(target: &DatabaseTarget) -> Help {
     let fingerprint = fingerprint(target, &[]).await.expect("fingerprint");
     let known = fingerprint.known();
     assert!(known.keys().any(|table| table.contains("public.documents")), "{:?}", known.keys());

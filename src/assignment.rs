@@ -161,6 +161,9 @@ impl PreparedScenario {
         if self.checked.runbook.text.contains("helm diff") {
             requirements.go(&HELM_DIFF, &format!("scenario {}", self.scenario.name));
         }
+        if self.scenario.stores.values().any(|store| store.account().is_some()) {
+            requirements.operator_of_an_account(&format!("scenario {}", self.scenario.name));
+        }
         if !self.scenario.repositories.is_empty() {
             requirements.package("restic", "the prober");
         }

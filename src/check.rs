@@ -79,6 +79,10 @@ fn read_systems(scenario: &Scenario) -> Result<Systems, Problems> {
     if let Some(chart) = &scenario.system.chart {
         return read_chart(chart).map(|system| Systems::new(vec![(None, system)]));
     }
+    if let Some(stack) = &scenario.system.stack {
+        let parameters: Vec<String> = stack.parameters.keys().cloned().collect();
+        return System::of_stack(&stack.source, &parameters).map(|system| Systems::new(vec![(None, system)]));
+    }
     let mut problems = Problems::default();
     let systems = scenario.system.clusters.iter().filter_map(|cluster| {
         problems.keep(System::read(&cluster.manifests)).map(|system| (cluster.name.clone(), system))

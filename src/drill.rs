@@ -19,6 +19,7 @@ use crate::probe::Request;
 use crate::scenario::{Checkpoint, EnvironmentName, Scenario, SeedSize, Writers};
 use crate::system::Systems;
 
+mod account;
 mod archive;
 mod chart;
 pub mod checkout;
@@ -78,7 +79,7 @@ pub async fn run(
     interrupt: &CancellationToken,
 ) -> DrillOutcome {
     let plan = assignment.plan;
-    record.started(plan.backup.len() + plan.restore.len() + plan.reconcile.len());
+    record.started(plan.earlier.len() + plan.backup.len() + plan.restore.len() + plan.reconcile.len());
     let mut measured = Measured::default();
     let started = record.phase_started(Phase::Provision);
     let provisioned = interruptible(interrupt, provision::run(assignment, environment, &mut record)).await;
@@ -171,6 +172,10 @@ impl Course<'_> {
 
     async fn seed(&mut self) -> Result<(), Halt> {
         seed::run(self.assignment, &mut self.stage, &mut self.evidence).await?;
+        let earlier = &self.assignment.plan.earlier;
+        if !earlier.is_empty() {
+            procedure::run(&mut self.stage, self.record, earlier).await?;
+        }
         self.stage.ledger = seed::start_ledger(self.assignment, &self.stage).await?;
         Ok(())
     }
@@ -211,8 +216,8 @@ impl Course<'_> {
         archive::before_the_loss(assignment, stage, evidence).await?;
         let loss = assignment.scenario.loss_in(&assignment.plan.name);
         stage.values.keep(loss).await?;
-        crate::loss::strike(&stage.clusters, loss, assignment.systems).await?;
         seed::corrupt(assignment, stage, &loss.databases).await?;
+        crate::loss::strike(&stage.clusters, loss, assignment.systems).await?;
         for cluster in &loss.clusters {
             environment.lose(cluster).await?;
             stage.sites.retain(|site| site.cluster.as_ref() != Some(cluster));
@@ -226,7 +231,10 @@ impl Course<'_> {
 
     async fn restore(&mut self) -> Result<(), Halt> {
         procedure::run(&mut self.stage, self.record, &self.assignment.plan.restore).await?;
+        let started = Instant::now();
+        account::check_undisturbed(&self.stage, self.record).await;
         identity::check(self.assignment, &mut self.stage, self.record, &self.evidence).await?;
+        self.stage.looking += started.elapsed();
         if self.assignment.plan.in_service == Checkpoint::Restored {
             self.first_write(Phase::Restore).await?;
         }
@@ -246,7 +254,8 @@ impl Course<'_> {
             let written = stage::ask(&mut stage.prober, Request::FirstWrite { target, deadline_millis }).await;
             let result = match written {
                 Ok(_) => {
-                    evidence.measured.recovery = stage.lost_at.map(|lost| lost.elapsed());
+                    let recovery = |lost: Instant| lost.elapsed().saturating_sub(stage.looking);
+                    evidence.measured.recovery = stage.lost_at.map(recovery);
                     evidence.first_write = true;
                     CheckResult::Held
                 }
@@ -275,11 +284,15 @@ impl Course<'_> {
 
     /// What has to be so at this moment.
     async fn check(&mut self, checkpoint: Checkpoint, phase: Phase) {
+        let started = Instant::now();
         let Stage { values, prober, .. } = &mut self.stage;
         for outcome in self.credentials.check(checkpoint, values, prober).await {
             self.record.credential(outcome);
         }
         self.check_serving(checkpoint, phase).await;
+        if self.stage.lost_at.is_some() {
+            self.stage.looking += started.elapsed();
+        }
     }
 }
 

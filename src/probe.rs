@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::database::DatabaseKind;
 use crate::fingerprint::server::Known;
 use crate::outcome::{Expectation, Observation};
 use crate::redact::Secret;
@@ -24,14 +25,22 @@ pub mod serve;
 pub use error::Error;
 pub use serve::{main, serve};
 
-/// How to reach a PostgreSQL database, as one principal.
+/// How to reach a database, as one principal.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct PostgresTarget {
+pub struct DatabaseTarget {
+    pub kind: DatabaseKind,
     pub host: String,
     pub port: u16,
     pub database: String,
     pub user: String,
     pub password: Secret,
+}
+
+impl DatabaseTarget {
+    /// `taiga@10.1.0.4:5432/taiga`, for messages.
+    pub fn place(&self) -> String {
+        format!("{}@{}:{}/{}", self.user, self.host, self.port, self.database)
+    }
 }
 
 /// A restic repository and how to open it.
@@ -44,9 +53,9 @@ pub struct ResticTarget {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[serde(tag = "into", rename_all = "snake_case")]
 pub enum LoginTarget {
-    Postgres(PostgresTarget),
+    Database(DatabaseTarget),
     Restic(ResticTarget),
     /// Basic credentials against an HTTP endpoint: 2xx accepted, 401/403 refused.
     Http {
@@ -60,9 +69,9 @@ pub enum LoginTarget {
 #[serde(tag = "ask", rename_all = "snake_case")]
 pub enum Request {
     /// Fills a database with the shapes that break restores. `bytes` is the rough size; same `rng`, same content.
-    SeedPostgres {
-        target: PostgresTarget,
-        second_role: String,
+    SeedDatabase {
+        target: DatabaseTarget,
+        second_role: Option<String>,
         bytes: u64,
         rng: u64,
     },
@@ -76,33 +85,33 @@ pub enum Request {
     },
     /// Makes the ledger's table, `redrill_ledger(k bigint primary key, at timestamptz)`, and the nonces', `redrill_nonce`.
     PrepareLedger {
-        target: PostgresTarget,
+        target: DatabaseTarget,
     },
     /// Gives a role of the database a (new) password, as a verifier: the server's log never holds the password.
     SetPassword {
-        target: PostgresTarget,
+        target: DatabaseTarget,
         role: String,
         password: Secret,
     },
     /// Commits rows 1..k one by one, answering `Reply::Committed` for each, until stdin ends or `Stop` arrives;
     /// then `Reply::Done`, or `Reply::Error` when the database ended it.
     Ledger {
-        target: PostgresTarget,
+        target: DatabaseTarget,
         pause_micros: u64,
     },
     /// Ends a running ledger. Answered once with `Reply::Done`, whether one is running or not.
     Stop,
     /// What the ledger holds now.
     ReadLedger {
-        target: PostgresTarget,
+        target: DatabaseTarget,
     },
     WriteNonce {
-        target: PostgresTarget,
+        target: DatabaseTarget,
         label: String,
         value: String,
     },
     ReadNonces {
-        target: PostgresTarget,
+        target: DatabaseTarget,
     },
     /// Logs in for real. First with a random password, which must be refused.
     Login {
@@ -111,8 +120,8 @@ pub enum Request {
     },
     /// Digests of everything that is seeded; tables named in `except` (live data) are left out. Those in `known` are taken over
     /// where the server says that they have not changed.
-    FingerprintPostgres {
-        target: PostgresTarget,
+    FingerprintDatabase {
+        target: DatabaseTarget,
         except: Vec<String>,
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         known: BTreeMap<String, Known>,
@@ -122,20 +131,20 @@ pub enum Request {
     },
     /// Completes the segment of the log that is being written, and waits until it is shipped. As a superuser.
     DrainArchive {
-        target: PostgresTarget,
+        target: DatabaseTarget,
         deadline_millis: u64,
     },
     /// How the archiver stands, and what time it is there. As a superuser.
     ReadArchiver {
-        target: PostgresTarget,
+        target: DatabaseTarget,
     },
     /// Whose data that is: what `initdb` called it, which every physical copy of it keeps.
     ReadIdentifier {
-        target: PostgresTarget,
+        target: DatabaseTarget,
     },
     /// Takes half of the rows of every table away. As a superuser.
-    CorruptPostgres {
-        target: PostgresTarget,
+    CorruptDatabase {
+        target: DatabaseTarget,
     },
     /// Tries to reach each address (IP:port) from here; none may answer.
     Isolation {
@@ -143,7 +152,7 @@ pub enum Request {
     },
     /// One authenticated write, tried until it succeeds or the deadline (milliseconds) passes.
     FirstWrite {
-        target: PostgresTarget,
+        target: DatabaseTarget,
         deadline_millis: u64,
     },
 }

@@ -8,7 +8,7 @@ use futures::{StreamExt as _, stream};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use crate::assignment::{self, Prepared, Versions};
+use crate::assignment::{self, Prepared, PreparedScenario, Versions};
 use crate::cli::RunArgs;
 use crate::console::{self, Console, Times};
 use crate::doctor::go_module::{GCS_SERVER, HELM, HELM_DIFF};
@@ -16,15 +16,24 @@ use crate::doctor::{self, Tools};
 use crate::drill::event::{self, DrillId};
 use crate::drill::record::{Halt, Record, SharedJournal};
 use crate::drill::{self, Assignment};
-use crate::environment::local::{Local, LocalConfig};
+use crate::environment::local::{self, Local, LocalConfig};
 use crate::environment::{Environment, EnvironmentError};
 use crate::error::chain;
 use crate::exit_code::ExitCode;
 use crate::journal::{Journal, JournalError};
 use crate::outcome::{DrillOutcome, Outcome};
 use crate::plan::AsWritten;
+use crate::problem::Problems;
 use crate::redact::Redactor;
-use crate::scenario::{Credential, CredentialTarget, Database, EnvironmentName, Scenario};
+use crate::scenario::{Credential, CredentialTarget, Database, EnvironmentName, Scenario, Store};
+
+/// What was asked for, and what the machine has for it.
+struct Ready {
+    prepared: Prepared,
+    tools: Tools,
+    /// Keeps every drill from running.
+    obstacle: Option<Halt>,
+}
 
 /// Runs what was asked for and returns the run's exit code. Everything found out is in the reports by then.
 ///
@@ -38,31 +47,10 @@ pub async fn run(
     let started = Timestamp::now();
     let times = if arguments.no_times { Times::Hidden } else { Times::Shown };
     let run = run_name(started);
-    let as_written = if arguments.as_written { AsWritten::Yes } else { AsWritten::No };
     for recovered in crate::journal::recover(reports)? {
         console::err(&format!("run {} was killed: it counts as UNVERIFIED now", recovered.run));
     }
-    let prepare = |versions: &Versions| {
-        let prepared =
-            assignment::prepare(scenarios, &arguments.selection.names, &arguments.drills, as_written, versions)?;
-        match arguments.shard {
-            Some(shard) => prepared.shard(shard),
-            None => Ok(prepared),
-        }
-    };
-    // Which versions the machine has is asked once it is known what is needed of it; the plan is made for these.
-    let ready = match prepare(&BTreeMap::new()) {
-        Ok(prepared) => {
-            let (tools, obstacle) = machine(&prepared, arguments.install).await;
-            let versions = prepared.versions(&tools);
-            // What helm has to render is known once helm is there.
-            let is_known = prepared.is_for(&versions) && prepared.is_rendered();
-            let again = if is_known { Ok(prepared) } else { prepare(&versions) };
-            again.map(|prepared| (prepared, tools, obstacle))
-        }
-        Err(problems) => Err(problems),
-    };
-    let (prepared, tools, obstacle) = match ready {
+    let ready = match make_ready(scenarios, arguments).await {
         Ok(ready) => ready,
         Err(problems) => {
             let problems = problems.iter().map(ToString::to_string).collect();
@@ -71,9 +59,7 @@ pub async fn run(
             return Ok(outcome.exit_code());
         }
     };
-    let environment = EnvironmentName::from(arguments.environment);
-    let planned: Vec<DrillOutcome> =
-        prepared.drills().map(|(scenario, plan)| scenario.outcome(plan, environment, as_written, &tools)).collect();
+    let planned = ready.planned(arguments);
     let journal = Journal::start(reports, &run, arguments.rng, planned.clone(), started)?;
     let directory = journal.dir().to_owned();
     let journal: SharedJournal = Arc::new(Mutex::new(Some(journal)));
@@ -83,31 +69,10 @@ pub async fn run(
         console.follow(receiver).await;
         console
     });
-    let mut drills = Vec::new();
-    for (index, ((scenario, plan), planned)) in prepared.drills().zip(planned).enumerate() {
-        let record = Record::new(planned, Redactor::new(), events.for_drill(DrillId(index)), index, journal.clone());
-        let assignment = Assignment {
-            scenario: &scenario.scenario,
-            systems: &scenario.checked.systems,
-            plan,
-            environment,
-            size: arguments.size.unwrap_or(scenario.scenario.seed.size),
-            rng: arguments.rng,
-            nonce: &run,
-            reports: directory.clone(),
-        };
-        let (obstacle, tools, interrupt) = (&obstacle, &tools, &interrupt);
-        drills.push(async move {
-            match (obstacle, environment) {
-                _ if interrupt.is_cancelled() => drill::not_run(record, drill::interrupted()),
-                (Some(halt), _) => drill::not_run(record, halt.clone()),
-                (None, EnvironmentName::Local) => local(&assignment, scenario, tools, record, interrupt).await,
-                (None, other) => drill::not_run(record, not_built(other)),
-            }
-        });
-    }
-    // Nothing of a drill begins before its turn. The outcomes are in the plan's order, however they end.
-    let drills: Vec<DrillOutcome> = stream::iter(drills).buffered(arguments.jobs.get()).collect().await;
+    let records = planned.into_iter().enumerate().map(|(index, planned)| {
+        Record::new(planned, Redactor::new(), events.for_drill(DrillId(index)), index, journal.clone())
+    });
+    let drills = ready.drills(arguments, &run, &directory, records.collect(), &interrupt).await;
     drop(events);
     let outcome = Outcome { run, started, finished: Timestamp::now(), rng: arguments.rng, drills, usage: Vec::new() };
     let taken = journal.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -119,9 +84,79 @@ pub async fn run(
     Ok(outcome.exit_code())
 }
 
-async fn local(
+fn as_written(arguments: &RunArgs) -> AsWritten {
+    if arguments.as_written { AsWritten::Yes } else { AsWritten::No }
+}
+
+/// Reads what was asked for, and looks for what it needs. Which versions the machine has is asked once it is known what is
+/// needed of it; the plan is made for these.
+async fn make_ready(scenarios: &Path, arguments: &RunArgs) -> Result<Ready, Problems> {
+    let prepare = |versions: &Versions| {
+        let names = &arguments.selection.names;
+        let prepared = assignment::prepare(scenarios, names, &arguments.drills, as_written(arguments), versions)?;
+        match arguments.shard {
+            Some(shard) => prepared.shard(shard),
+            None => Ok(prepared),
+        }
+    };
+    let prepared = prepare(&BTreeMap::new())?;
+    let (tools, obstacle) = machine(&prepared, arguments.install).await;
+    let versions = prepared.versions(&tools);
+    // What helm has to render is known once helm is there.
+    let is_known = prepared.is_for(&versions) && prepared.is_rendered();
+    let prepared = if is_known { prepared } else { prepare(&versions)? };
+    Ok(Ready { prepared, tools, obstacle })
+}
+
+impl Ready {
+    /// What is known of every drill before it starts.
+    fn planned(&self, arguments: &RunArgs) -> Vec<DrillOutcome> {
+        let environment = EnvironmentName::from(arguments.environment);
+        let outcome = |(scenario, plan): (&PreparedScenario, &_)| {
+            scenario.outcome(plan, environment, as_written(arguments), &self.tools)
+        };
+        self.prepared.drills().map(outcome).collect()
+    }
+
+    /// Runs them all, as many at once as was asked for. Nothing of a drill begins before its turn, and the outcomes are in the
+    /// plan's order, however they end.
+    async fn drills(
+        &self,
+        arguments: &RunArgs,
+        run: &str,
+        reports: &Path,
+        records: Vec<Record>,
+        interrupt: &CancellationToken,
+    ) -> Vec<DrillOutcome> {
+        let drills = self.prepared.drills().zip(records).map(|((scenario, plan), record)| {
+            let assignment = Assignment {
+                scenario: &scenario.scenario,
+                systems: &scenario.checked.systems,
+                plan,
+                environment: EnvironmentName::from(arguments.environment),
+                size: arguments.size.unwrap_or(scenario.scenario.seed.size),
+                rng: arguments.rng,
+                nonce: run,
+                reports: reports.to_owned(),
+            };
+            async move {
+                match (&self.obstacle, assignment.environment) {
+                    _ if interrupt.is_cancelled() => drill::not_run(record, drill::interrupted()),
+                    (Some(halt), _) => drill::not_run(record, halt.clone()),
+                    (None, EnvironmentName::Local) => {
+                        on_local(&assignment, scenario, &self.tools, record, interrupt).await
+                    }
+                    (None, other) => drill::not_run(record, not_built(other)),
+                }
+            }
+        });
+        stream::iter(drills.collect::<Vec<_>>()).buffered(arguments.jobs.get()).collect().await
+    }
+}
+
+async fn on_local(
     assignment: &Assignment<'_>,
-    scenario: &assignment::PreparedScenario,
+    scenario: &PreparedScenario,
     tools: &Tools,
     record: Record,
     interrupt: &CancellationToken,
@@ -134,7 +169,7 @@ async fn local(
 
 async fn start_local(
     assignment: &Assignment<'_>,
-    scenario: &assignment::PreparedScenario,
+    scenario: &PreparedScenario,
     tools: &Tools,
     record: &Record,
 ) -> Result<Environment, EnvironmentError> {
@@ -152,6 +187,7 @@ async fn start_local(
             .scenario
             .stores
             .iter()
+            .filter(|(_, store)| store.account().is_none())
             .flat_map(|(name, store)| store.hosts().into_iter().map(move |host| (host, name)))
             .map(|(host, name)| (host.to_owned(), drill::station::store_service(name)))
             .collect(),
@@ -163,6 +199,7 @@ async fn start_local(
             .filter_map(|program| Some((program.name.to_owned(), tools.get(program.name)?.path.clone())))
             .collect(),
         gcs_server: tools.get(GCS_SERVER.name).map(|tool| tool.path.clone()),
+        awscli: tools.get("awscli").map(|tool| tool.path.clone()),
         namespace: scenario.scenario.system.namespace.clone(),
         seed: assignment.rng,
     };
@@ -185,8 +222,16 @@ fn services(scenario: &Scenario) -> BTreeMap<String, (String, String, String)> {
         let service = (database.cluster.clone()?, namespace.to_owned(), service.to_owned());
         Some((database.address(), service))
     };
+    // An account is where its stack is, since it mounts the file systems.
+    let of_account = |(name, store): (&String, &Store)| -> Vec<_> {
+        let namespace = scenario.system.namespace.clone();
+        let service = (local::CLUSTER.to_owned(), namespace, drill::station::store_service(name));
+        let hosts = store.account().map(|_| store.hosts()).unwrap_or_default();
+        hosts.into_iter().map(|host| (host.to_owned(), service.clone())).collect()
+    };
+    let accounts = scenario.stores.iter().flat_map(of_account);
     let pages = scenario.credentials.iter().filter_map(of_page);
-    scenario.databases.values().filter_map(of_cluster).chain(pages).collect()
+    scenario.databases.values().filter_map(of_cluster).chain(pages).chain(accounts).collect()
 }
 
 /// Looks for what the drills need, and gets it when asked to. `Some` is what keeps any drill from running.

@@ -35,12 +35,13 @@ pub use promise::{BackupDuration, DrillAcceptance, EnvironmentName, Objective, S
 pub use step::{
     Binding, Change, Deed, Edit, Erratum, ErratumKind, Find, SlotBinding, SlotSource, StepRef, Terminal, Waived, Waiver,
 };
-pub use store::{Charts, S3, Store, StoreKind};
+pub use store::{Aws, Charts, S3, Store, StoreKind};
 pub use value::parse_size;
 pub use version::VersionRange;
 pub use workstation::{ESCROW, Entry, EntryKind, Workstation};
 
 use crate::outcome::{Acceptance, Expectation, ProgramLabel, SourceRef};
+use crate::system::cloud_formation::StackSource;
 
 /// A checked scenario. Paths are joined to the scenario's folder.
 #[derive(Debug, Clone, PartialEq)]
@@ -89,9 +90,19 @@ pub struct SystemSource {
     pub clusters: Vec<ClusterSource>,
     /// Of a system that is a Helm chart; its only cluster has no manifests then.
     pub chart: Option<ChartSystem>,
+    /// Of a system that is a CloudFormation template; its only cluster has no manifests then.
+    pub stack: Option<StackSystem>,
     /// Of the operator's contexts: where kubectl looks when a command names none.
     pub namespace: String,
     pub source: SourceRef,
+}
+
+/// A CloudFormation template and what it is told.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StackSystem {
+    pub source: StackSource,
+    /// By the template's names.
+    pub parameters: BTreeMap<String, ValueFrom>,
 }
 
 /// One cluster of the system.

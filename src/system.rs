@@ -10,6 +10,7 @@ use crate::problem::{Problem, suggestion};
 use crate::redact::Secret;
 
 pub mod chart;
+pub mod cloud_formation;
 mod clusters;
 pub mod image;
 pub mod manifest;
@@ -76,6 +77,8 @@ pub struct SecretObject {
 #[derive(Debug, Clone, Default)]
 pub struct System {
     objects: Vec<Object>,
+    /// Of a system that is a CloudFormation template.
+    stack: Option<Box<cloud_formation::Stack>>,
 }
 
 impl System {
@@ -90,9 +93,14 @@ impl System {
         self.objects.iter().find(is_it)
     }
 
+    /// The stack that the objects are of, where the system is one.
+    pub fn stack(&self) -> Option<&cloud_formation::Stack> {
+        self.stack.as_deref()
+    }
+
     /// Every image that a container names, with the places that name it.
     pub fn images(&self) -> BTreeMap<String, Vec<SourceRef>> {
-        let mut images: BTreeMap<String, Vec<SourceRef>> = BTreeMap::new();
+        let mut images = self.stack.as_ref().map(|stack| stack.images.clone()).unwrap_or_default();
         for object in &self.objects {
             for (path, container) in pod_template::containers(object) {
                 if let Some(image) = container["image"].as_str() {

@@ -32,6 +32,7 @@ async fn local() -> Local {
         kubectl: Some(kubectl.path),
         programs: BTreeMap::new(),
         gcs_server: None,
+        awscli: None,
         namespace: "shop".to_owned(),
         seed: 7,
     };

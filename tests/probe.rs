@@ -13,7 +13,7 @@ use redrill::fingerprint::Fingerprint;
 use redrill::outcome::{Expectation, Observation};
 use redrill::probe::client::{ClientError, Prober};
 use redrill::probe::ledger::{LedgerVerdict, Survived, verdict};
-use redrill::probe::{LoginTarget, PostgresTarget, Reply, Request, ResticTarget};
+use redrill::probe::{DatabaseTarget, LoginTarget, Reply, Request, ResticTarget};
 use redrill::redact::Secret;
 use tokio::io::DuplexStream;
 
@@ -244,16 +244,16 @@ async fn postgres_logins_are_accepted_refused_or_unknown() {
     let target = server.target("postgres");
     server.execute("postgres", "CREATE ROLE reader LOGIN").await;
     let reader = |password: &str| {
-        let target = PostgresTarget { user: "reader".into(), password: Secret::new(password), ..target.clone() };
-        LoginTarget::Postgres(target)
+        let target = DatabaseTarget { user: "reader".into(), password: Secret::new(password), ..target.clone() };
+        LoginTarget::Database(target)
     };
-    let own = LoginTarget::Postgres(target.clone());
+    let own = LoginTarget::Database(target.clone());
     assert_eq!(log_in(&mut prober, own.clone()).await, (Observation::Accepted, true));
     assert!(matches!(log_in(&mut prober, reader("new one")).await, (Observation::Refused { .. }, true)));
     let new = Request::SetPassword { target: target.clone(), role: "reader".into(), password: Secret::new("new one") };
     prober.ask(&new).await.unwrap();
     assert_eq!(log_in(&mut prober, reader("new one")).await, (Observation::Accepted, true));
-    let nowhere = LoginTarget::Postgres(PostgresTarget { database: "nowhere".into(), ..target });
+    let nowhere = LoginTarget::Database(DatabaseTarget { database: "nowhere".into(), ..target });
     assert!(matches!(log_in(&mut prober, nowhere).await, (Observation::Unknown { .. }, true)));
     server.kill();
     let (observed, random_refused) = log_in(&mut prober, own).await;
@@ -400,7 +400,7 @@ async fn a_corruption_takes_half_of_every_tables_rows_and_nothing_else() {
     let server = Server::start().await;
     let before = seeded(&server, "living", 7).await;
     let target = server.target("living");
-    assert!(matches!(prober().ask(&Request::CorruptPostgres { target: target.clone() }).await, Ok(Reply::Done)));
+    assert!(matches!(prober().ask(&Request::CorruptDatabase { target: target.clone() }).await, Ok(Reply::Done)));
     let after = fingerprint(&target, &[]).await.unwrap();
     for (name, item) in before.items.iter().filter(|(name, _)| name.starts_with("table ")) {
         assert_eq!(after.items[name].count, item.count / 2, "{name}");

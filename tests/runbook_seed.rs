@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use redrill::runbook::{Runbook, StepKind};
+use redrill::runbook::{Procedure, Runbook, StepKind};
 
 /// `shared/seeds` beside the checkout, or beside a folder above it.
 fn seed(name: &str) -> Option<PathBuf> {
@@ -56,6 +56,30 @@ fn the_quetzal_runbook_holds_the_documents_commands_one_by_one() {
 #[test]
 fn the_hasura_runbook_holds_the_documents_commands_one_by_one() {
     assert_same_deeds(&ours("hasura/runbook.md"), "hasura-continuous-backups.md");
+}
+
+#[test]
+fn the_rocket_chat_runbook_holds_the_documents_diff() {
+    assert_same_deeds(&ours("rocket-chat/runbook.md"), "rocket-chat-restoring-chat-db.md");
+}
+
+#[test]
+fn the_estafette_runbook_holds_the_documents_commands_one_by_one() {
+    assert_same_deeds(&ours("estafette/runbook.md"), "estafette-disaster-recovery.md");
+}
+
+#[test]
+fn the_rocket_chat_runbook_has_its_clicks_as_steps_and_the_one_behind_the_diff_too() {
+    let runbook = ours("rocket-chat/runbook.md");
+    let items = |procedure: &Procedure| procedure.steps.iter().filter_map(|step| step.item).collect::<Vec<_>>();
+    let found: Vec<_> = runbook.procedures.iter().map(|p| (p.name.as_str(), items(p))).collect();
+    let expected = [
+        ("Restoring the backup to a directory on EFS", vec![1, 2]),
+        ("Find the backup directory", vec![1, 2, 3]),
+        ("Move the task definition volume to point to the new directory", vec![1, 2, 3]),
+        ("Cleanup", vec![1, 2, 3]),
+    ];
+    assert_eq!(found, expected);
 }
 
 #[test]

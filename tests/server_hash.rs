@@ -9,15 +9,15 @@ use postgres::Server;
 use redrill::database::postgres_fingerprint::{Help, fingerprint, fingerprint_with};
 use redrill::database::postgres_seed::seed;
 use redrill::fingerprint::Fingerprint;
-use redrill::probe::PostgresTarget;
+use redrill::probe::DatabaseTarget;
 
 /// With the server's help for every table, however small.
-async fn helped(target: &PostgresTarget, before: &Fingerprint) -> Fingerprint {
+async fn helped(target: &DatabaseTarget, before: &Fingerprint) -> Fingerprint {
     let help = Help { from: 0, known: before.known() };
     fingerprint_with(target, &[], &help).await.unwrap_or_else(|error| panic!("{error:?}"))
 }
 
-async fn with_help(target: &PostgresTarget) -> Fingerprint {
+async fn with_help(target: &DatabaseTarget) -> Fingerprint {
     helped(target, &Fingerprint::default()).await
 }
 

@@ -56,7 +56,8 @@ pub fn notes(scenario: &Scenario, runbook: &Runbook, systems: &Systems) -> (Vec<
     for (name, store) in scenario.stores.iter().filter(|(_, store)| store.holds_backups()) {
         let kept = escrow().any(|escrow| matches!(escrow, Escrow::Store(kept) if kept == name));
         if !kept && !scenario.repositories.values().any(|repository| repository.store == *name) {
-            let (what, why) = (format!("bucket {}", store.bucket), "no repository is in it and it is no escrow");
+            let what = store.account().map_or_else(|| format!("bucket {}", store.bucket), |_| store.bucket.clone());
+            let why = "no repository is in it and it is no escrow";
             open.push((Waived::Bucket(store.bucket.clone()), what, &store.source, why));
         }
     }

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use crate::cluster::kind::{self, Kind};
 use crate::outcome::SourceRef;
 use crate::problem::{Problem, suggestion};
-use crate::scenario::{Escrow, KeyRef, ObjectName, Part, Scenario, Serving, SlotSource, StoreKind, ValueFrom, Waived};
+use crate::scenario::{
+    Drill, Escrow, KeyRef, ObjectName, Part, Scenario, Serving, SlotSource, StoreKind, ValueFrom, Waived,
+};
 use crate::system::{System, Systems};
 
 /// Every name that nothing has.
@@ -41,12 +43,15 @@ pub fn problems(scenario: &Scenario, systems: &Systems) -> Vec<Problem> {
             Escrow::Store(_) | Escrow::Manifests => None,
         });
     }
-    let parts = scenario.drills.iter().flat_map(|drill| [&drill.backup, &drill.restore, &drill.reconcile]).flatten();
-    for part in parts {
-        if let Part::CronJob { object, source } = part {
-            problems.extend(lacking(systems, &kind::CRON_JOB, object, source));
-        }
+    let of_drill = |drill: &'_ Drill| [&drill.earlier, &drill.backup, &drill.restore, &drill.reconcile].map(Vec::clone);
+    for part in scenario.drills.iter().flat_map(of_drill).flatten() {
+        problems.extend(match part {
+            Part::CronJob { object, source } => lacking(systems, &kind::CRON_JOB, &object, &source),
+            Part::BackupPlan { name, source } => lacking_plan(systems, &name, &source),
+            Part::Procedure { .. } => None,
+        });
     }
+    problems.extend(account(scenario));
     for Serving { workload, source, .. } in &scenario.serving {
         let as_deployment = lacking(systems, &kind::DEPLOYMENT, workload, source);
         problems.extend(as_deployment.filter(|_| lacking(systems, &kind::STATEFUL_SET, workload, source).is_some()));
@@ -60,6 +65,35 @@ pub fn problems(scenario: &Scenario, systems: &Systems) -> Vec<Problem> {
         }
     }
     problems
+}
+
+fn lacking_plan(systems: &Systems, name: &str, source: &SourceRef) -> Option<Problem> {
+    let stacks = || systems.iter().filter_map(|(_, system)| system.stack());
+    let plans: Vec<&str> = stacks().flat_map(|stack| stack.plans.values().map(|plan| plan.name.as_str())).collect();
+    let hint = (!plans.contains(&name)).then(|| suggestion(name, plans))?;
+    Some(Problem::new(source, format!("no backup plan of the template is called `{name}`{hint}")))
+}
+
+/// A stack is in an account, which is for nothing else.
+fn account(scenario: &Scenario) -> Option<Problem> {
+    let accounts: Vec<_> =
+        scenario.stores.values().filter_map(|store| Some((store.account()?, &store.source))).collect();
+    match (&scenario.system.stack, accounts.as_slice()) {
+        (None, []) => None,
+        (None, [(_, source), ..]) => {
+            Some(Problem::new(source, "an account is for a system that is a stack: take it out"))
+        }
+        (Some(stack), [(aws, source)]) => (aws.region != stack.source.region).then(|| {
+            Problem::new(
+                source,
+                format!("the stack is in {}, this account answers in {}", stack.source.region, aws.region),
+            )
+        }),
+        (Some(_), _) => {
+            let message = "a stack needs its account: name one store, as in `account: { kind: aws, region: .. }`";
+            Some(Problem::new(&scenario.system.source, message))
+        }
+    }
 }
 
 /// Stores that would answer under one outside name.
@@ -134,6 +168,7 @@ pub fn values(scenario: &Scenario) -> Vec<&ValueFrom> {
     for store in scenario.stores.values() {
         values.extend(store.values());
     }
+    values.extend(scenario.system.stack.iter().flat_map(|stack| stack.parameters.values()));
     for database in scenario.databases.values() {
         values.extend([&database.database, &database.user, &database.password]);
         values.extend(database.second_role.as_ref().map(|role| &role.password));

@@ -10,7 +10,7 @@ use tokio_postgres::{Client, Config, NoTls};
 
 use super::Error;
 use crate::outcome::Observation;
-use crate::probe::PostgresTarget;
+use crate::probe::DatabaseTarget;
 use crate::redact::Secret;
 
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
@@ -52,22 +52,13 @@ impl Drop for Session {
     }
 }
 
-impl PostgresTarget {
-    /// `taiga@10.1.0.4:5432/taiga`, for messages.
-    pub fn place(&self) -> String {
-        format!("{}@{}:{}/{}", self.user, self.host, self.port, self.database)
-    }
-}
-
 /// Connects and logs in. Errors on a path to a local socket in place of a host.
-pub async fn connect(target: &PostgresTarget) -> Result<Session, Error> {
+pub async fn connect(target: &DatabaseTarget) -> Result<Session, Error> {
     connect_with(target, &target.password).await
 }
 
-async fn connect_with(target: &PostgresTarget, password: &Secret) -> Result<Session, Error> {
-    if target.host.is_empty() || target.host.starts_with(['/', '@']) {
-        return Err(Error::Socket { host: target.host.clone() });
-    }
+async fn connect_with(target: &DatabaseTarget, password: &Secret) -> Result<Session, Error> {
+    super::require_tcp(target)?;
     let mut config = Config::new();
     config
         .host(&target.host)
@@ -86,7 +77,7 @@ async fn connect_with(target: &PostgresTarget, password: &Secret) -> Result<Sess
 }
 
 /// Tries a login with another password than the target's own.
-pub async fn log_in(target: &PostgresTarget, password: &Secret) -> Observation {
+pub async fn log_in(target: &DatabaseTarget, password: &Secret) -> Observation {
     let error = match connect_with(target, password).await {
         Ok(session) => match session.simple_query("SELECT 1").await {
             Ok(_) => return Observation::Accepted,
@@ -101,6 +92,14 @@ pub async fn log_in(target: &PostgresTarget, password: &Secret) -> Observation {
     }
 }
 
+/// Whether a server that is up has judged what it was asked, or its own data.
+pub(super) fn is_judgement(error: &tokio_postgres::Error) -> bool {
+    // Classes of appendix A of PostgreSQL's manual: authorization, catalog name, schema name, syntax error or access
+    // rule, internal error (XX001 and XX002 are corrupted data and indexes), and a file of the server's that is gone.
+    const REFUSALS: [&str; 7] = ["28", "3D", "3F", "42", "XX001", "XX002", "58P01"];
+    error.code().is_some_and(|code| REFUSALS.iter().any(|refusal| code.code().starts_with(refusal)))
+}
+
 fn is_refusal(code: Option<&SqlState>) -> bool {
     code.is_some_and(|code| {
         *code == SqlState::INVALID_PASSWORD || *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION
@@ -109,7 +108,7 @@ fn is_refusal(code: Option<&SqlState>) -> bool {
 
 /// Sets a role's password by its SCRAM verifier, made here: a statement with the password in plain would end up in the
 /// server's log.
-pub async fn set_password(target: &PostgresTarget, role: &str, password: &Secret) -> Result<(), Error> {
+pub async fn set_password(target: &DatabaseTarget, role: &str, password: &Secret) -> Result<(), Error> {
     let verifier = postgres_protocol::password::scram_sha_256(password.expose().as_bytes());
     let statement = format!("ALTER ROLE {} PASSWORD {}", quote_name(role), quote_text(&verifier));
     let session = connect(target).await?;
@@ -132,7 +131,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_local_socket_is_never_used() {
-        let target = PostgresTarget {
+        let target = DatabaseTarget {
+            kind: crate::database::DatabaseKind::Postgres,
             host: "/var/run/postgresql".into(),
             port: 5432,
             database: "postgres".into(),

@@ -2,7 +2,7 @@
 
 use super::Error;
 use super::postgres::connect;
-use crate::probe::PostgresTarget;
+use crate::probe::DatabaseTarget;
 
 /// Of every table the first half of its rows, and the one row of a table that has no more. Foreign keys and triggers look away, as
 /// they would have to for such a thing to happen.
@@ -22,7 +22,7 @@ END
 $corrupt$";
 
 /// Takes half of the rows of every table away. Errs for whoever is no superuser.
-pub async fn corrupt(target: &PostgresTarget) -> Result<(), Error> {
+pub async fn corrupt(target: &DatabaseTarget) -> Result<(), Error> {
     let session = connect(target).await?;
     session.batch_execute(CORRUPT).await.map_err(Error::postgres("take half of every table's rows away"))
 }

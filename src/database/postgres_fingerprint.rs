@@ -9,13 +9,13 @@ use tokio_postgres::Row;
 use super::Error;
 use super::postgres::{self, Session};
 use super::postgres_catalog::{self, DEFINITIONS, GRANTS, LARGE_OBJECTS, PASSWORDS, SEQUENCES, TABLES, settled};
+use super::postgres_ledger::LIVE_TABLES;
 use super::postgres_server_hash::{HASHES_ROWS, ServerHash};
 use super::postgres_types::Types;
 use crate::fingerprint::rows::TableDigest;
 use crate::fingerprint::server::Known;
 use crate::fingerprint::{Fingerprint, Item};
-use crate::probe::PostgresTarget;
-use crate::probe::ledger::LIVE_TABLES;
+use crate::probe::DatabaseTarget;
 
 /// Everything that decides how a value is written as text, and `row_security` so that rows which a policy hides are an
 /// error and not simply gone. Rows that are only handed on come faster from one process; where the server hashes them
@@ -47,12 +47,12 @@ impl Default for Help {
 
 /// Fingerprints the database as one user sees it. `except`: tables (`public.sessions`) whose rows change while a drill
 /// runs; their definitions still count, and those of the ledger's tables are always left out.
-pub async fn fingerprint(target: &PostgresTarget, except: &[String]) -> Result<Fingerprint, Error> {
+pub async fn fingerprint(target: &DatabaseTarget, except: &[String]) -> Result<Fingerprint, Error> {
     fingerprint_with(target, except, &Help::default()).await
 }
 
 /// The same, with more or less of the server's help.
-pub async fn fingerprint_with(target: &PostgresTarget, except: &[String], help: &Help) -> Result<Fingerprint, Error> {
+pub async fn fingerprint_with(target: &DatabaseTarget, except: &[String], help: &Help) -> Result<Fingerprint, Error> {
     let session = postgres::connect(target).await?;
     let version = session.version().await?;
     session.batch_execute(SETTINGS).await.map_err(Error::postgres("open a snapshot"))?;

@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::Error;
 use super::postgres::{self, Session, quote_name, quote_text};
-use crate::probe::PostgresTarget;
+use crate::probe::DatabaseTarget;
 
 /// The definitions; `%ROLE%` stands for the second role.
 const SCHEMA: &str = include_str!("postgres_seed.sql");
@@ -43,7 +43,7 @@ const TEXTS: [&str; 10] = [
 /// Seeds the target's database, which must not have been seeded before, in one transaction. `second_role` is made when it
 /// is not there, without a password. The target's user has to be a superuser or at least own the database and be allowed
 /// to make roles.
-pub async fn seed(target: &PostgresTarget, second_role: &str, bytes: u64, rng: u64) -> Result<(), Error> {
+pub async fn seed(target: &DatabaseTarget, second_role: &str, bytes: u64, rng: u64) -> Result<(), Error> {
     let session = postgres::connect(target).await?;
     let mut rng = ChaCha8Rng::seed_from_u64(rng);
     let version = session.version().await?;

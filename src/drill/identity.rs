@@ -10,7 +10,7 @@ use crate::drill::stage::ask;
 use crate::drill::unanswered::Unanswered;
 use crate::drill::{Assignment, Stage, seed, verify};
 use crate::outcome::{CheckKind, CheckResult, Phase};
-use crate::probe::{PostgresTarget, Reply, Request};
+use crate::probe::{DatabaseTarget, Reply, Request};
 
 const CHECK: &str = "the lost database itself came back";
 
@@ -50,7 +50,7 @@ async fn found(assignment: &Assignment<'_>, stage: &mut Stage) -> Option<Result<
     // A login that cannot be looked up is one that nobody has.
     let own = seed::seeder(restored, &stage.values).await.ok();
     let kept = seed::seeder(lost, &stage.values).await.ok();
-    let kept = kept.map(|kept| PostgresTarget { host: restored.address(), port: restored.port, ..kept });
+    let kept = kept.map(|kept| DatabaseTarget { host: restored.address(), port: restored.port, ..kept });
     for target in own.into_iter().chain(kept) {
         match ask(&mut stage.prober, Request::ReadIdentifier { target }).await {
             Ok(Reply::Identifier { identifier }) => return Some(Ok(identifier)),

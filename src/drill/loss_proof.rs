@@ -10,7 +10,7 @@ use crate::drill::{Assignment, seed, verify};
 use crate::fingerprint::Fingerprint;
 use crate::kubernetes::{self, KubernetesError};
 use crate::outcome::{CheckKind, CheckResult, Phase};
-use crate::probe::PostgresTarget;
+use crate::probe::DatabaseTarget;
 use crate::redact::Secret;
 use crate::scenario::Database;
 
@@ -129,8 +129,9 @@ async fn database(assignment: &Assignment<'_>, stage: &mut Stage, name: &str) ->
 }
 
 /// Whoever answers there after the loss is one too many, whatever the login: its Secret went with the cluster.
-fn evidence_target(database: &Database) -> PostgresTarget {
-    PostgresTarget {
+fn evidence_target(database: &Database) -> DatabaseTarget {
+    DatabaseTarget {
+        kind: database.kind,
         host: database.address(),
         port: database.port,
         database: "postgres".to_owned(),

@@ -9,7 +9,7 @@ use crate::drill::stage::{self, Stage, ask};
 use crate::drill::station;
 use crate::drill::unanswered::Unanswered;
 use crate::drill::value::Values;
-use crate::drill::{Assignment, Logs, chart, checkout, seed, verify};
+use crate::drill::{Assignment, Logs, account, chart, checkout, seed, verify};
 use crate::environment::{Environment, EnvironmentError};
 use crate::error::chain;
 use crate::outcome::{CheckKind, CheckResult, Phase};
@@ -136,6 +136,11 @@ async fn stores(
                 let objects = station::s3(name, &store.bucket, &access, &secret, &certificate);
                 (objects, format!("https://{}/{}", s3.host, store.bucket), "an S3 server")
             }
+            StoreKind::Aws(aws) => {
+                account::put_up(assignment, environment, stage, name, aws, certificate).await?;
+                provided_by_the_account(record, &aws.region);
+                continue;
+            }
             StoreKind::Gcs => {
                 let objects = station::gcs(name, &store.bucket, &certificate);
                 (objects, format!("gs://{}", store.bucket), "a server for Google Cloud Storage")
@@ -150,4 +155,19 @@ async fn stores(
         record.provided(&address, &why);
     }
     Ok(())
+}
+
+/// Nobody has these at home: what answers in their place, and what of it is a store and what the environment's scheduler.
+fn provided_by_the_account(record: &mut Record, region: &str) {
+    let parts = [
+        ("EFS and AWS Backup", "file systems are claims and a recovery point is a copy of one, file by file"),
+        (
+            "CloudFormation and ECS",
+            "redrill reads the template and makes the pods of its tasks, as its scheduler would",
+        ),
+    ];
+    for (what, why) in parts {
+        let why = format!("{why}; a real disaster needs the real one");
+        record.provided(&format!("{what} of {region}"), &why);
+    }
 }

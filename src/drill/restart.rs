@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::drill::evidence::Evidence;
-use crate::drill::record::{Halt, Record};
+use crate::drill::record::Halt;
 use crate::drill::stage::{ask, is_ready, pod_state};
 use crate::drill::unanswered::Unanswered;
 use crate::drill::verify::Finding;
@@ -22,13 +22,8 @@ use crate::scenario::Database;
 const RESTART: Duration = Duration::from_secs(180);
 
 /// Deletes the pods behind the ledger's database, as its node going away would, and looks again. `None` where there is no
-/// ledger to look at, or no pod of the system is behind it, which is said.
-pub async fn run(
-    assignment: &Assignment<'_>,
-    stage: &mut Stage,
-    record: &Record,
-    evidence: &Evidence,
-) -> Option<Finding> {
+/// ledger to look at.
+pub async fn run(assignment: &Assignment<'_>, stage: &mut Stage, evidence: &Evidence) -> Option<Finding> {
     let database = seed::held_ledger(assignment)?;
     let kubernetes = stage.clusters.of(database.cluster.as_deref()).clone();
     let pods = match pods_behind(&kubernetes, database).await {
@@ -36,8 +31,8 @@ pub async fn run(
         Err(error) => return Some(Err(error.into())),
     };
     if pods.is_empty() {
-        record.notice(&format!("{}: no pod is behind {}, so none is restarted", database.source, database.host));
-        return None;
+        let reason = format!("{}: no ready pod is behind {}, so none was restarted", database.source, database.host);
+        return Some(Err(Halt::unverified(reason, "name the Service of the database as `host`")));
     }
     Some(restart(assignment, stage, evidence, &kubernetes, &pods).await)
 }

@@ -13,8 +13,7 @@ use crate::drill::{Assignment, Stage, station};
 use crate::fingerprint::Fingerprint;
 use crate::outcome::Aim;
 use crate::probe::client::ClientError;
-use crate::probe::ledger::LIVE_TABLES;
-use crate::probe::{PostgresTarget, Reply, Request};
+use crate::probe::{DatabaseTarget, Reply, Request};
 use crate::scenario::{Database, FileTree, Scenario, ValueFrom};
 use crate::system::Systems;
 
@@ -39,9 +38,8 @@ pub async fn run(assignment: &Assignment<'_>, stage: &mut Stage, evidence: &mut 
         let nothing = Fingerprint::default();
         let fresh = fingerprint_database(&mut stage.prober, target.clone(), &database.live_tables, &nothing).await?;
         evidence.fresh.insert(name.clone(), fresh);
-        // Without one the grants go to whoever seeds.
-        let second_role = database.second_role.as_ref().map_or_else(|| target.user.clone(), |role| role.name.clone());
-        let request = Request::SeedPostgres { target: target.clone(), second_role, bytes, rng: assignment.rng };
+        let second_role = database.second_role.as_ref().map(|role| role.name.clone());
+        let request = Request::SeedDatabase { target: target.clone(), second_role, bytes, rng: assignment.rng };
         ask(&mut stage.prober, request).await?;
         if let Some(role) = &database.second_role {
             let password = stage.values.secret(&role.password).await?;
@@ -76,7 +74,7 @@ pub async fn corrupt(assignment: &Assignment<'_>, stage: &mut Stage, names: &[St
     let databases = names.iter().filter_map(|name| assignment.scenario.databases.get(name));
     for database in databases {
         let target = seeder(database, &stage.values).await?;
-        ask(&mut stage.prober, Request::CorruptPostgres { target }).await?;
+        ask(&mut stage.prober, Request::CorruptDatabase { target }).await?;
     }
     Ok(())
 }
@@ -120,19 +118,19 @@ pub fn unwritten(error: ClientError) -> Halt {
 }
 
 /// The database as its owner, the application, reaches it.
-pub async fn owner(database: &Database, values: &Values) -> Result<PostgresTarget, ValueError> {
+pub async fn owner(database: &Database, values: &Values) -> Result<DatabaseTarget, ValueError> {
     let password = values.secret(&database.password).await?;
     credential::postgres(database, &database.user, password, values).await
 }
 
 /// The database as whoever seeds it and takes its fingerprint.
-pub async fn seeder(database: &Database, values: &Values) -> Result<PostgresTarget, ValueError> {
+pub async fn seeder(database: &Database, values: &Values) -> Result<DatabaseTarget, ValueError> {
     let Some(superuser) = &database.superuser else { return owner(database, values).await };
     let password = values.secret(&superuser.password).await?;
     credential::postgres(database, &superuser.user, password, values).await
 }
 
-pub async fn ledger_target(assignment: &Assignment<'_>, values: &Values) -> Result<Option<PostgresTarget>, ValueError> {
+pub async fn ledger_target(assignment: &Assignment<'_>, values: &Values) -> Result<Option<DatabaseTarget>, ValueError> {
     let name = assignment.scenario.ledger.as_ref();
     match name.and_then(|name| assignment.scenario.databases.get(name)) {
         Some(database) => Ok(Some(owner(database, values).await?)),
@@ -144,7 +142,7 @@ pub async fn ledger_target(assignment: &Assignment<'_>, values: &Values) -> Resu
 pub async fn restored_ledger(
     assignment: &Assignment<'_>,
     values: &Values,
-) -> Result<Option<PostgresTarget>, ValueError> {
+) -> Result<Option<DatabaseTarget>, ValueError> {
     match held_ledger(assignment) {
         Some(database) => Ok(Some(owner(database, values).await?)),
         None => Ok(None),
@@ -168,12 +166,11 @@ pub fn held<'a>(assignment: &Assignment<'a>, name: &str) -> Option<&'a Database>
 /// row read.
 pub async fn fingerprint_database(
     prober: &mut PodProber,
-    target: PostgresTarget,
+    target: DatabaseTarget,
     live: &[String],
     before: &Fingerprint,
 ) -> Result<Fingerprint, Unanswered> {
-    let except = LIVE_TABLES.iter().map(|&table| table.to_owned()).chain(live.iter().cloned()).collect();
-    match ask(prober, Request::FingerprintPostgres { target, except, known: before.known() }).await? {
+    match ask(prober, Request::FingerprintDatabase { target, except: live.to_vec(), known: before.known() }).await? {
         Reply::Fingerprint { fingerprint } => Ok(fingerprint),
         other => Err(Unanswered::unexpected(&other)),
     }

@@ -14,6 +14,8 @@ use crate::scenario::{Checkpoint, Readiness, Serving};
 
 /// How long a program may take to notice.
 const NOTICES: Duration = Duration::from_secs(30);
+/// How long what is unready has to stay so: a program that only lost its connection for a moment has noticed nothing.
+const STAYS: Duration = Duration::from_secs(3);
 
 impl Course<'_> {
     /// Looks at every workload that something is expected of at this moment.
@@ -40,9 +42,11 @@ async fn look(
 ) {
     let started = Instant::now();
     let name = format!("{} is {} at {}", serving.workload, expected.name(), checkpoint.name());
+    let mut since = None;
     let seen = wait_for(&name, NOTICES, async || {
         let (readiness, state) = readiness(workload(stage, serving).await?.as_ref());
-        Ok(if readiness == expected { Ok(state) } else { Err(state) })
+        let lasts = lasting(&mut since, Instant::now(), readiness, expected);
+        Ok(if lasts { Ok(state) } else { Err(state) })
     });
     let finding = match seen.await {
         Ok(state) => Ok((CheckResult::Held, state)),
@@ -50,6 +54,15 @@ async fn look(
         Err(error) => Err(Halt::from(error)),
     };
     verify::write(record, &name, CheckKind::Agreement, phase, started, finding);
+}
+
+/// Whether what is expected is seen, and if that is unready, has been seen for [`STAYS`] without a break.
+fn lasting(since: &mut Option<Instant>, now: Instant, seen: Readiness, expected: Readiness) -> bool {
+    if seen != expected {
+        *since = None;
+        return false;
+    }
+    expected == Readiness::Ready || now.duration_since(*since.get_or_insert(now)) >= STAYS
 }
 
 /// What was seen to the last, and what the pods say to it.
@@ -96,5 +109,21 @@ mod tests {
         assert_eq!(readiness(Some(&workload(1, Value::Null))).0, Readiness::Unready);
         assert_eq!(readiness(Some(&workload(0, json!(0)))).0, Readiness::Unready);
         assert_eq!(readiness(None).0, Readiness::Unready);
+    }
+
+    #[test]
+    fn a_moment_without_readiness_is_not_taken_for_having_noticed() {
+        use Readiness::{Ready, Unready};
+        let start = Instant::now();
+        let mut since = None;
+        let mut seen = |readiness, after: u64, expected| {
+            lasting(&mut since, start + Duration::from_secs(after), readiness, expected)
+        };
+        let looks =
+            [(Unready, 0, false), (Unready, 2, false), (Ready, 3, false), (Unready, 4, false), (Unready, 7, true)];
+        for (readiness, after, lasts) in looks {
+            assert_eq!(seen(readiness, after, Unready), lasts, "after {after}s");
+        }
+        assert!(seen(Ready, 8, Ready), "what is ready is ready at once: that it stays so is looked at in the end");
     }
 }

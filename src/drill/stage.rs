@@ -51,6 +51,8 @@ pub struct Stage {
     pub public_names: BTreeSet<String>,
     /// When the loss was proven.
     pub lost_at: Option<Instant>,
+    /// Since then, in redrill's own looks at what came back: nobody waits for them in earnest.
+    pub looking: Duration,
     /// What the manifests ask for, by cluster and `Kind namespace/name`.
     replicas: BTreeMap<(Option<String>, String), i64>,
 }
@@ -91,6 +93,7 @@ impl Stage {
             draws_secrets: false,
             public_names: BTreeSet::new(),
             lost_at: None,
+            looking: Duration::ZERO,
             replicas,
         }
     }

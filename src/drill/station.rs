@@ -227,9 +227,14 @@ fn store(name: &str, mut server: Value, keys: &[(&str, &Secret)], certificate: &
 }
 
 fn secret(name: &str, data: &[(&str, &Secret)]) -> Value {
+    secret_in(name, NAMESPACE, data)
+}
+
+/// A Secret of the drill's own in any namespace.
+pub fn secret_in(name: &str, namespace: &str, data: &[(&str, &Secret)]) -> Value {
     let data: serde_json::Map<String, Value> =
         data.iter().map(|(key, value)| ((*key).to_owned(), json!(STANDARD.encode(value.expose())))).collect();
-    json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": NAMESPACE}, "data": data})
+    json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": namespace}, "data": data})
 }
 
 fn pod(name: &str, namespace: &str, spec: Value) -> Value {

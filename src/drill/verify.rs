@@ -68,7 +68,7 @@ async fn after_the_recovery(assignment: &Assignment<'_>, stage: &mut Stage, reco
         write(record, "the log is shipped again", CheckKind::Other, Phase::Verify, started, finding);
     }
     let started = Instant::now();
-    if let Some(finding) = restart::run(assignment, stage, record, evidence).await {
+    if let Some(finding) = restart::run(assignment, stage, evidence).await {
         write(record, "a restart loses nothing", CheckKind::Other, Phase::Verify, started, finding);
     }
 }
@@ -251,6 +251,10 @@ async fn serving(stage: &Stage, left_behind: &BTreeSet<&str>) -> Finding {
                 down.extend(unready::reasons(&site.kubernetes, &workload).await?);
             }
         }
+    }
+    for service in crate::drill::account::services(stage).await? {
+        count += 1;
+        down.extend(service.shortfall());
     }
     let mut detail = format!("{count} workloads");
     for cluster in left_behind {

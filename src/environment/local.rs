@@ -25,7 +25,9 @@ use crate::sandbox::SandboxConfig;
 /// How long pods may take to stop before they are killed at the end of a drill.
 const GRACE: Duration = Duration::from_secs(3);
 /// The cluster of a drill that has one, and the context that runbooks find.
-const CLUSTER: &str = "default";
+pub const CLUSTER: &str = "default";
+/// Where the packages of the `aws` program are shown on the workstation.
+const AWSCLI: &str = "/opt/awscli";
 /// The cluster of the drill's own pods, where the system has several.
 const HOME: &str = "redrill";
 /// Where the first cluster's API answers inside the drill's network; the others follow.
@@ -51,6 +53,8 @@ pub struct LocalConfig {
     pub programs: BTreeMap<String, PathBuf>,
     /// The program that stands for Google Cloud Storage.
     pub gcs_server: Option<PathBuf>,
+    /// A folder of Python packages with the program `aws`, for the operator of an account.
+    pub awscli: Option<PathBuf>,
     /// Of the operator's contexts.
     pub namespace: String,
     pub seed: u64,
@@ -242,7 +246,7 @@ fn merged(kubeconfigs: &[Secret]) -> Result<Secret, serde_yaml_ng::Error> {
 
 /// The drill's own images: redrill itself, a workstation with kubectl, and a store's server.
 fn with_own_images(config: &LocalConfig) -> BTreeMap<String, Image> {
-    let LocalConfig { program, kubectl, programs, gcs_server, .. } = config;
+    let LocalConfig { program, kubectl, programs, gcs_server, awscli, .. } = config;
     let mut images = config.images.clone();
     let show = |source: &Path, name: &str| ImageFile {
         source: source.to_owned(),
@@ -255,9 +259,15 @@ fn with_own_images(config: &LocalConfig) -> BTreeMap<String, Image> {
         Image { reference: reference.to_owned(), cmd, env, files, ..Image::default() }
     };
     images.insert(station::IMAGE.to_owned(), image(station::IMAGE, vec![show(program, "redrill")]));
-    let mut workstation: Vec<ImageFile> = kubectl.iter().map(|kubectl| show(kubectl, "kubectl")).collect();
-    workstation.extend(programs.iter().map(|(name, program)| show(program, name)));
-    images.insert(station::WORKSTATION_IMAGE.to_owned(), image(station::WORKSTATION_IMAGE, workstation));
+    let mut shown: Vec<ImageFile> = kubectl.iter().map(|kubectl| show(kubectl, "kubectl")).collect();
+    shown.extend(programs.iter().map(|(name, program)| show(program, name)));
+    let mut workstation = image(station::WORKSTATION_IMAGE, shown);
+    if let Some(packages) = awscli {
+        workstation.files.push(ImageFile { source: packages.to_owned(), target: AWSCLI.into() });
+        workstation.files.push(show(&packages.join("bin/aws"), "aws"));
+        workstation.env.push(("PYTHONPATH".to_owned(), AWSCLI.to_owned()));
+    }
+    images.insert(station::WORKSTATION_IMAGE.to_owned(), workstation);
     let server = gcs_server.iter().map(|server| show(server, "fake-gcs-server")).collect();
     images.insert(station::GCS_IMAGE.to_owned(), image(station::GCS_IMAGE, server));
     images

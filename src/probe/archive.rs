@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Error, PostgresTarget, Reply};
+use super::{DatabaseTarget, Error, Reply};
 use crate::database::Error as DatabaseError;
 use crate::database::postgres::{self, Session};
 
 /// Completes the segment that is being written and waits until it is shipped, and with it everything before it.
-pub(super) async fn drain(target: &PostgresTarget, deadline_millis: u64) -> Result<Reply, Error> {
+pub(super) async fn drain(target: &DatabaseTarget, deadline_millis: u64) -> Result<Reply, Error> {
     // Nothing tells that a segment has been shipped.
     const POLL: Duration = Duration::from_millis(20);
     const SWITCH: &str = "SELECT pg_walfile_name(pg_switch_wal())";
@@ -36,7 +36,7 @@ pub(super) async fn drain(target: &PostgresTarget, deadline_millis: u64) -> Resu
 }
 
 /// How the archiver stands.
-pub(super) async fn state(target: &PostgresTarget) -> Result<Reply, Error> {
+pub(super) async fn state(target: &DatabaseTarget) -> Result<Reply, Error> {
     const SETTINGS: &str = "
         SELECT current_setting('archive_mode'),
                (SELECT setting::bigint FROM pg_settings WHERE name = 'archive_timeout'),
@@ -53,7 +53,7 @@ pub(super) async fn state(target: &PostgresTarget) -> Result<Reply, Error> {
 }
 
 /// Whose data it is.
-pub(super) async fn identifier(target: &PostgresTarget) -> Result<Reply, Error> {
+pub(super) async fn identifier(target: &DatabaseTarget) -> Result<Reply, Error> {
     const IDENTIFIER: &str = "SELECT system_identifier::text FROM pg_control_system()";
     let session = postgres::connect(target).await?;
     let row = session.query_one(IDENTIFIER, &[]).await.map_err(DatabaseError::postgres("read the control file"))?;

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::ledger::Acknowledged;
-use super::{PostgresTarget, Reply, Request};
+use super::{DatabaseTarget, Reply, Request};
 
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -73,7 +73,7 @@ where
     /// Returns once the first row is acknowledged; errors when none can be.
     pub async fn keep_ledger(
         mut self,
-        target: &PostgresTarget,
+        target: &DatabaseTarget,
         pause: Duration,
     ) -> Result<RunningLedger<W>, ClientError> {
         let pause_micros = u64::try_from(pause.as_micros()).unwrap_or(u64::MAX);
@@ -204,7 +204,7 @@ mod tests {
         let (mut stdin, prober_stdin) = tokio::io::duplex(4096);
         let (prober_stdout, stdout) = tokio::io::duplex(4096);
         tokio::spawn(crate::probe::serve(prober_stdin, prober_stdout));
-        let json = br#"{"ask":"login","target":{"kind":"carrier_pigeon","password":"hunter2"}}"#;
+        let json = br#"{"ask":"login","target":{"into":"carrier_pigeon","password":"hunter2"}}"#;
         stdin.write_u32(json.len() as u32).await.unwrap();
         stdin.write_all(json).await.unwrap();
         let mut replies = ReplyReader { reader: BufReader::new(stdout), line: Vec::new() };

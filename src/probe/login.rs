@@ -13,11 +13,10 @@ use rand::distr::Alphanumeric;
 use tokio::net::TcpStream;
 
 use super::{LoginTarget, Reply, ResticTarget};
-use crate::command;
-use crate::database::postgres;
 use crate::error::chain;
 use crate::outcome::Observation;
 use crate::redact::Secret;
+use crate::{command, database};
 
 /// restic derives a key for each password it tries: half a second of work, more on a busy machine.
 const RESTIC_DEADLINE: Duration = Duration::from_secs(120);
@@ -27,7 +26,7 @@ const HTTP_DEADLINE: Duration = Duration::from_secs(15);
 pub(super) async fn log_in(target: &LoginTarget) -> Reply {
     let random_refused = matches!(try_password(target, &random_password()).await, Observation::Refused { .. });
     let password = match target {
-        LoginTarget::Postgres(target) => &target.password,
+        LoginTarget::Database(target) => &target.password,
         LoginTarget::Restic(target) => &target.password,
         LoginTarget::Http { password, .. } => password,
     };
@@ -36,7 +35,7 @@ pub(super) async fn log_in(target: &LoginTarget) -> Reply {
 
 async fn try_password(target: &LoginTarget, password: &Secret) -> Observation {
     match target {
-        LoginTarget::Postgres(target) => postgres::log_in(target, password).await,
+        LoginTarget::Database(target) => database::log_in(target, password).await,
         LoginTarget::Restic(target) => restic(target, password).await,
         LoginTarget::Http { url, user, password: _ } => {
             let answer = tokio::time::timeout(HTTP_DEADLINE, http_basic(url, user, password)).await;

@@ -6,9 +6,8 @@ use std::process::ExitCode;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 
-use super::{Error, Reply, Request, archive, files, isolation, ledger, login};
-use crate::database::postgres;
-use crate::database::postgres_fingerprint::{self, Help};
+use super::{DatabaseTarget, Error, Reply, Request, archive, files, isolation, ledger, login};
+use crate::database::{self, LedgerRows};
 
 /// No request is anywhere near this long: a greater length is a stream out of step.
 const REQUEST_LIMIT: usize = 16 << 20;
@@ -96,8 +95,8 @@ async fn answer(request: Request) -> Reply {
 
 async fn carry_out(request: Request) -> Result<Reply, Error> {
     Ok(match request {
-        Request::SeedPostgres { target, second_role, bytes, rng } => {
-            crate::database::postgres_seed::seed(&target, &second_role, bytes, rng).await?;
+        Request::SeedDatabase { target, second_role, bytes, rng } => {
+            database::seed(&target, second_role.as_deref(), bytes, rng).await?;
             Reply::Done
         }
         Request::SeedFiles { root, bytes, rng, owner, group } => {
@@ -105,26 +104,24 @@ async fn carry_out(request: Request) -> Result<Reply, Error> {
             Reply::Done
         }
         Request::SetPassword { target, role, password } => {
-            postgres::set_password(&target, &role, &password).await?;
+            database::set_password(&target, &role, &password).await?;
             Reply::Done
         }
         Request::PrepareLedger { target } => {
-            ledger::prepare(&target).await?;
+            database::prepare_ledger(&target).await?;
             Reply::Done
         }
         // `serve` hands a ledger its requests; a stop that comes after its end is fine.
         Request::Ledger { .. } | Request::Stop => Reply::Done,
-        Request::ReadLedger { target } => ledger::read(&target).await?,
+        Request::ReadLedger { target } => read_ledger(&target).await?,
         Request::WriteNonce { target, label, value } => {
-            ledger::write_nonce(&target, &label, &value).await?;
+            database::write_nonce(&target, &label, &value).await?;
             Reply::Done
         }
-        Request::ReadNonces { target } => Reply::Nonces { values: ledger::read_nonces(&target).await? },
+        Request::ReadNonces { target } => Reply::Nonces { values: database::read_nonces(&target).await? },
         Request::Login { target, expected: _ } => login::log_in(&target).await,
-        Request::FingerprintPostgres { target, except, known } => {
-            let help = Help { known, ..Help::default() };
-            let fingerprint = postgres_fingerprint::fingerprint_with(&target, &except, &help).await?;
-            Reply::Fingerprint { fingerprint }
+        Request::FingerprintDatabase { target, except, known } => {
+            Reply::Fingerprint { fingerprint: database::fingerprint(&target, &except, known).await? }
         }
         Request::FingerprintFiles { root } => {
             let fingerprint = blocking(move || crate::fingerprint::tree::fingerprint(root.as_ref())).await?;
@@ -133,8 +130,8 @@ async fn carry_out(request: Request) -> Result<Reply, Error> {
         Request::DrainArchive { target, deadline_millis } => archive::drain(&target, deadline_millis).await?,
         Request::ReadArchiver { target } => archive::state(&target).await?,
         Request::ReadIdentifier { target } => archive::identifier(&target).await?,
-        Request::CorruptPostgres { target } => {
-            crate::database::postgres_corrupt::corrupt(&target).await?;
+        Request::CorruptDatabase { target } => {
+            database::corrupt(&target).await?;
             Reply::Done
         }
         Request::Isolation { addresses } => Reply::Reached { addresses: isolation::reached(&addresses).await },
@@ -142,6 +139,11 @@ async fn carry_out(request: Request) -> Result<Reply, Error> {
             Reply::Wrote { at_micros: ledger::first_write(&target, deadline_millis).await? }
         }
     })
+}
+
+async fn read_ledger(target: &DatabaseTarget) -> Result<Reply, Error> {
+    let LedgerRows { rows, first, last, gaps, last_at_micros } = database::read_ledger(target).await?;
+    Ok(Reply::Ledger { rows, first, last, gaps, last_at_micros })
 }
 
 /// File work blocks: it must not hold up a ledger's or a login's connection.
@@ -155,7 +157,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + S
 /// What a request does, for the person who reads that it failed.
 fn doing(request: &Request) -> String {
     match request {
-        Request::SeedPostgres { target, .. } => format!("seed {}", target.place()),
+        Request::SeedDatabase { target, .. } => format!("seed {}", target.place()),
         Request::SeedFiles { root, .. } => format!("seed files below {root}"),
         Request::SetPassword { target, role, .. } => format!("set the password of {role} in {}", target.place()),
         Request::PrepareLedger { target } => format!("make the ledger in {}", target.place()),
@@ -165,12 +167,12 @@ fn doing(request: &Request) -> String {
         Request::WriteNonce { target, label, .. } => format!("write nonce {label} to {}", target.place()),
         Request::ReadNonces { target } => format!("read the nonces in {}", target.place()),
         Request::Login { .. } => "log in".into(),
-        Request::FingerprintPostgres { target, .. } => format!("fingerprint {}", target.place()),
+        Request::FingerprintDatabase { target, .. } => format!("fingerprint {}", target.place()),
         Request::FingerprintFiles { root } => format!("fingerprint the files below {root}"),
         Request::DrainArchive { target, .. } => format!("ship the log of {}", target.place()),
         Request::ReadArchiver { target } => format!("ask for the archiver of {}", target.place()),
         Request::ReadIdentifier { target } => format!("ask whose data is in {}", target.place()),
-        Request::CorruptPostgres { target } => format!("corrupt {}", target.place()),
+        Request::CorruptDatabase { target } => format!("corrupt {}", target.place()),
         Request::Isolation { .. } => "probe isolation".into(),
         Request::FirstWrite { target, .. } => format!("write to {}", target.place()),
     }

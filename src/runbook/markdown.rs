@@ -51,6 +51,8 @@ struct Reader<'t> {
     heading: Option<String>,
     block: Option<Block>,
     in_metadata: bool,
+    /// What is still to come of the number of the paragraph that is open, if that has one of its own.
+    numbered_paragraph: Option<String>,
 }
 
 impl<'t> Reader<'t> {
@@ -63,6 +65,7 @@ impl<'t> Reader<'t> {
             heading: None,
             block: None,
             in_metadata: false,
+            numbered_paragraph: None,
         }
     }
 
@@ -86,7 +89,7 @@ impl<'t> Reader<'t> {
     fn start(&mut self, tag: Tag<'_>, range: Range<usize>) {
         match tag {
             Tag::Heading { .. } => self.heading = Some(String::new()),
-            Tag::Paragraph => self.outline.paragraph(),
+            Tag::Paragraph => self.open_paragraph(range),
             Tag::List(Some(start)) => self.lists.push(List::Numbered { start, seen: 0 }),
             Tag::List(None) => self.lists.push(List::Bullets),
             Tag::Item => self.open_item(range),
@@ -108,11 +111,24 @@ impl<'t> Reader<'t> {
                 let name = self.heading.take().unwrap_or_default();
                 self.outline.heading(&name, self.lines.line_of(range.start));
             }
+            TagEnd::Paragraph if self.numbered_paragraph.take().is_some() => self.outline.close_item(),
             TagEnd::List(_) => drop(self.lists.pop()),
             TagEnd::Item => self.outline.close_item(),
             TagEnd::CodeBlock => self.close_block(),
             TagEnd::MetadataBlock(_) => self.in_metadata = false,
             _ => {}
+        }
+    }
+
+    /// Some editors write the item of a list that a block has torn apart as a paragraph with an escaped number, `3\\. Deploy`:
+    /// whoever reads the page sees an item.
+    fn open_paragraph(&mut self, range: Range<usize>) {
+        match escaped_number(&self.text[range.clone()]).filter(|_| self.lists.is_empty()) {
+            Some(number) => {
+                self.numbered_paragraph = Some(format!("{number}."));
+                self.outline.open_item(Some(number), self.lines.line_of(range.start));
+            }
+            None => self.outline.paragraph(),
         }
     }
 
@@ -122,7 +138,19 @@ impl<'t> Reader<'t> {
             let start = block.span.as_ref().map_or(range.start, |span| span.start);
             block.span = Some(start..range.end);
         } else if !self.in_metadata {
-            self.say(text);
+            let number = self.numbered_paragraph.take();
+            // The parser gives the text in pieces, the first of which ends before what was escaped.
+            let number = number.map(|number| match number.strip_prefix(text) {
+                Some(rest) => (String::new(), rest.to_owned()),
+                None => (text.strip_prefix(&*number).unwrap_or(text).to_owned(), String::new()),
+            });
+            match number {
+                Some((said, rest)) => {
+                    self.numbered_paragraph = Some(rest);
+                    self.say(&said);
+                }
+                None => self.say(text),
+            }
         }
     }
 
@@ -190,6 +218,14 @@ fn printed_number(item: &str) -> Option<u64> {
     let item = item.trim_start();
     let digits = item.len() - item.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     item[..digits].parse().ok()
+}
+
+/// Of `3\. Deploy`.
+fn escaped_number(paragraph: &str) -> Option<u64> {
+    let (digits, rest) = paragraph.trim_start().split_once('\\')?;
+    let is_number =
+        digits.bytes().all(|byte| byte.is_ascii_digit()) && rest.strip_prefix('.')?.starts_with([' ', '\t']);
+    is_number.then(|| digits.parse().ok())?
 }
 
 #[cfg(test)]

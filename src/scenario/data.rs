@@ -1,12 +1,8 @@
 //! The data of a scenario: where it is, who owns it, and what is seeded.
 
 use super::{ObjectName, ValueFrom};
+pub use crate::database::DatabaseKind;
 use crate::outcome::SourceRef;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DatabaseKind {
-    Postgres,
-}
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Database {

@@ -19,6 +19,8 @@ pub enum Writers {
 pub struct Drill {
     pub name: String,
     pub writers: Writers,
+    /// What was done to the seeded system before: a restore of last year, say.
+    pub earlier: Vec<Part>,
     pub backup: Vec<Part>,
     /// Empty: nothing is lost, and the living system is held against what it was.
     pub restore: Vec<Part>,
@@ -41,6 +43,8 @@ pub enum Part {
     Procedure { name: String, source: SourceRef },
     /// One run of a CronJob, as its clock would start it.
     CronJob { object: ObjectName, source: SourceRef },
+    /// One run of a plan of the account's, as its clock would start it.
+    BackupPlan { name: String, source: SourceRef },
 }
 
 /// How a database's archiver stands when the procedures that set it up have run and time has passed.
@@ -148,6 +152,7 @@ impl ScenarioReader<'_> {
         let words = [("quiet", Writers::Quiet), ("writing", Writers::Writing)];
         let writers = fields.optional("writers", |node| r.word(node, &words));
         let parts = |node: &Node| r.list(node, |node| self.part(node));
+        let earlier = fields.or_default("earlier", parts);
         let backup = fields.required("backup", parts);
         let restore = fields.or_default("restore", parts);
         let reconcile = fields.or_default("reconcile", parts);
@@ -167,6 +172,7 @@ impl ScenarioReader<'_> {
         Some(Drill {
             name: name.to_owned(),
             writers: writers?.unwrap_or(Writers::Quiet),
+            earlier: earlier?,
             backup: backup?,
             restore: restore?,
             reconcile: reconcile?,
@@ -201,8 +207,8 @@ impl ScenarioReader<'_> {
         if has("recovery-target") && archive != Some("drained") {
             refuse("a recovery target needs what was committed after it shipped, too: say `archive: drained`");
         }
-        if archive.is_some() && self.archived.is_empty() {
-            refuse("`archive` needs a database in `archiving`");
+        if archive.is_some() && self.ledger.as_ref().is_none_or(|ledger| !self.archived.contains(ledger)) {
+            refuse("`archive` is told from the ledger: its database has to be in `archiving`");
         }
         if node.get("in-service").and_then(Node::text) == Some("reconciled") && !has("reconcile") {
             refuse("`in-service: reconciled` needs `reconcile`");
@@ -213,8 +219,9 @@ impl ScenarioReader<'_> {
         let r = self.reader;
         let source = r.source(node.line);
         let mut fields = r.fields(node)?;
-        let part = match fields.one_of(&["procedure", "cron-job"]) {
+        let part = match fields.one_of(&["procedure", "cron-job", "backup-plan"]) {
             Some(("procedure", node)) => r.text(node).map(|name| Part::Procedure { name, source }),
+            Some(("backup-plan", node)) => r.text(node).map(|name| Part::BackupPlan { name, source }),
             Some((_, node)) => r.object_name(node).map(|object| Part::CronJob { object, source }),
             None => None,
         };
@@ -275,6 +282,8 @@ mod tests {
     }
 
     const ARCHIVING: &str = "archiving: [{ database: taiga, prefix: s3://b/old }]";
+    /// Of a database that keeps no ledger.
+    const ELSEWHERE: &str = "archiving: [{ database: other, prefix: s3://b/old }]";
     const PARTS: &str = "backup: [{ procedure: Manual Backup }], restore: [{ procedure: Manual Restore }]";
 
     fn drill(fields: &str) -> Drill {
@@ -306,11 +315,13 @@ mod tests {
         let refused =
             |fields: &str, sections: &str| read(&format!("{{ {fields} }}"), sections).expect_err(fields).join("; ");
         let living = "backup: [{ procedure: Manual Backup }]";
+        let living_and_stopped = "backup: [{ procedure: Manual Backup }], archive: stopped";
         let cases = [
             (format!("{living}, reconcile: []"), ARCHIVING, "take `loss`, `reconcile` and `in-service` out"),
             (format!("{living}, archive: drained"), ARCHIVING, "unless it is `stopped`"),
             (format!("{PARTS}, archive: stopped"), ARCHIVING, "take `restore` out"),
-            (format!("{PARTS}, archive: drained"), "", "needs a database in `archiving`"),
+            (format!("{PARTS}, archive: drained"), "", "its database has to be in `archiving`"),
+            (living_and_stopped.to_owned(), ELSEWHERE, "its database has to be in `archiving`"),
             (format!("{PARTS}, recovery-target: time"), ARCHIVING, "say `archive: drained`"),
             (format!("{PARTS}, archive: backlog, recovery-target: time"), ARCHIVING, "say `archive: drained`"),
             (format!("{PARTS}, in-service: reconciled"), ARCHIVING, "needs `reconcile`"),

@@ -56,6 +56,8 @@ pub(super) struct ScenarioReader<'r> {
     pub(super) repositories: Vec<String>,
     /// Databases whose log is shipped.
     pub(super) archived: Vec<String>,
+    /// The database that keeps the ledger.
+    pub(super) ledger: Option<String>,
     pub(super) drills: Vec<String>,
     /// Empty where the system is one cluster.
     pub(super) clusters: Vec<String>,
@@ -78,6 +80,7 @@ impl<'r> ScenarioReader<'r> {
             files: names("files"),
             repositories: names("repositories"),
             archived: archived(root),
+            ledger: root.get("ledger").and_then(|ledger| ledger.get("database")?.text().map(str::to_owned)),
             drills: names("drills"),
             clusters: super::cluster::names(root),
         }

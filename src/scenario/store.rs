@@ -11,7 +11,7 @@ use crate::outcome::SourceRef;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Store {
     pub kind: StoreKind,
-    /// Of a chart repository: `charts`.
+    /// What stands for the store in waivers: of a chart repository `charts`, of an account `account REGION`.
     pub bucket: String,
     pub source: SourceRef,
 }
@@ -23,6 +23,8 @@ pub enum StoreKind {
     Gcs,
     /// A chart repository: what helm gets charts from, and no backup lies in.
     Charts(Box<Charts>),
+    /// The account that a stack is in: file systems and their backups, and the scheduler of its services.
+    Aws(Box<Aws>),
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +34,18 @@ pub struct Charts {
     /// Folders of the charts that it has.
     pub charts: Vec<PathBuf>,
 }
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Aws {
+    pub region: String,
+    /// The outside names that resolve to it.
+    hosts: Vec<String>,
+    pub access_key: ValueFrom,
+    pub secret_key: ValueFrom,
+}
+
+/// What an account answers for, as host names begin.
+const AWS_SERVICES: [&str; 5] = ["backup", "cloudformation", "ecs", "elasticfilesystem", "sts"];
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct S3 {
@@ -48,7 +62,7 @@ impl Store {
     /// Whether backups may lie in it.
     pub fn holds_backups(&self) -> bool {
         match &self.kind {
-            StoreKind::S3(_) | StoreKind::Gcs => true,
+            StoreKind::S3(_) | StoreKind::Gcs | StoreKind::Aws(_) => true,
             StoreKind::Charts(_) => false,
         }
     }
@@ -59,6 +73,15 @@ impl Store {
             StoreKind::S3(s3) => vec![&s3.host],
             StoreKind::Gcs => GCS_HOSTS.to_vec(),
             StoreKind::Charts(charts) => vec![&charts.host],
+            StoreKind::Aws(aws) => aws.hosts.iter().map(String::as_str).collect(),
+        }
+    }
+
+    /// The account, where it is one.
+    pub fn account(&self) -> Option<&Aws> {
+        match &self.kind {
+            StoreKind::Aws(aws) => Some(aws),
+            StoreKind::S3(_) | StoreKind::Gcs | StoreKind::Charts(_) => None,
         }
     }
 
@@ -66,6 +89,7 @@ impl Store {
     pub fn values(&self) -> Vec<&ValueFrom> {
         match &self.kind {
             StoreKind::S3(s3) => vec![&s3.access_key, &s3.secret_key],
+            StoreKind::Aws(aws) => vec![&aws.access_key, &aws.secret_key],
             StoreKind::Gcs | StoreKind::Charts(_) => Vec::new(),
         }
     }
@@ -76,19 +100,21 @@ enum Word {
     S3,
     Gcs,
     Charts,
+    Aws,
 }
 
 impl ScenarioReader<'_> {
     pub(super) fn store(&self, node: &Node) -> Option<Store> {
         let r = self.reader;
         let mut fields = r.fields(node)?;
-        let word = fields
-            .required("kind", |node| r.word(node, &[("s3", Word::S3), ("gcs", Word::Gcs), ("charts", Word::Charts)]));
+        let words = [("s3", Word::S3), ("gcs", Word::Gcs), ("charts", Word::Charts), ("aws", Word::Aws)];
+        let word = fields.required("kind", |node| r.word(node, &words));
         // Without a kind it is not known what else it may have.
         let word = word?;
         let bucket = match word {
             Word::S3 | Word::Gcs => fields.required("bucket", |node| r.text(node)),
             Word::Charts => Some("charts".to_owned()),
+            Word::Aws => fields.node("region").and_then(Node::text).map(|region| format!("account {region}")),
         };
         let kind = match word {
             Word::Charts => {
@@ -97,6 +123,16 @@ impl ScenarioReader<'_> {
                 host.zip(charts).map(|(host, charts)| StoreKind::Charts(Box::new(Charts { host, charts })))
             }
             Word::Gcs => Some(StoreKind::Gcs),
+            Word::Aws => {
+                let region = fields.required("region", |node| r.text(node));
+                let access_key = fields.required("access-key", |node| r.secret_from(node));
+                let secret_key = fields.required("secret-key", |node| r.secret_from(node));
+                region.zip(access_key).zip(secret_key).map(|((region, access_key), secret_key)| {
+                    let hosts =
+                        AWS_SERVICES.iter().map(|service| format!("{service}.{region}.amazonaws.com")).collect();
+                    StoreKind::Aws(Box::new(Aws { region, hosts, access_key, secret_key }))
+                })
+            }
             Word::S3 => {
                 let host = fields.required("host", |node| r.text(node));
                 let access_key = fields.required("access-key", |node| r.secret_from(node));

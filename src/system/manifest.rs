@@ -39,7 +39,7 @@ impl System {
     pub(super) fn of_objects(mut objects: Vec<Object>, mut problems: Problems) -> Result<Self, Problems> {
         problems.extend(duplicates(&objects));
         objects.sort_by_key(|object: &Object| rank(object.kind));
-        problems.or(Some(Self { objects }))
+        problems.or(Some(Self { objects, stack: None }))
     }
 
     /// Every reference between the objects that leads nowhere.

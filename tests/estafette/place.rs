@@ -67,6 +67,7 @@ impl Place {
             kubectl: Some(doctor::kubectl().await.expect("kubectl (`redrill doctor --install --tests` gets it)").path),
             programs: BTreeMap::from([("helm".to_owned(), helm)]),
             gcs_server: None,
+            awscli: None,
             namespace: "default".to_owned(),
             seed: 1,
         };

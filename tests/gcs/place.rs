@@ -55,6 +55,7 @@ impl Place {
             kubectl: Some(kubectl),
             programs: BTreeMap::new(),
             gcs_server: Some(gcs_server),
+            awscli: None,
             namespace: "quetzal".to_owned(),
             seed: 1,
         };

@@ -94,6 +94,7 @@ impl Place {
             kubectl: Some(kubectl.path),
             programs: BTreeMap::new(),
             gcs_server: None,
+            awscli: None,
             namespace: "default".to_owned(),
             seed: 1,
         };

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use redrill::database::DatabaseKind;
 use redrill::database::postgres::connect;
-use redrill::probe::PostgresTarget;
+use redrill::probe::DatabaseTarget;
 use redrill::redact::Secret;
 
 pub const SUPERUSER: &str = "taiga";
@@ -84,8 +85,9 @@ impl Server {
         server
     }
 
-    pub fn target(&self, database: &str) -> PostgresTarget {
-        PostgresTarget {
+    pub fn target(&self, database: &str) -> DatabaseTarget {
+        DatabaseTarget {
+            kind: DatabaseKind::Postgres,
             host: "127.0.0.1".into(),
             port: self.port,
             database: database.into(),
@@ -95,13 +97,13 @@ impl Server {
     }
 
     /// Makes an empty database.
-    pub async fn database(&self, name: &str) -> PostgresTarget {
+    pub async fn database(&self, name: &str) -> DatabaseTarget {
         self.execute("postgres", &format!("CREATE DATABASE \"{name}\"")).await;
         self.target(name)
     }
 
     /// Makes a database as a copy of another, byte by byte.
-    pub async fn copy(&self, from: &str, to: &str) -> PostgresTarget {
+    pub async fn copy(&self, from: &str, to: &str) -> DatabaseTarget {
         self.execute("postgres", &format!("CREATE DATABASE \"{to}\" TEMPLATE \"{from}\"")).await;
         self.target(to)
     }

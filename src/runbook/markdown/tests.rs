@@ -73,6 +73,15 @@ fn a_carriage_return_alone_ends_a_line_of_code_too() {
 }
 
 /// Every line of the step stands in the document at the step's span, in order, whatever indentation was around it.
+#[test]
+fn a_paragraph_with_an_escaped_number_is_the_item_that_its_reader_sees() {
+    let page = "# Move\n\n1. Alter it.\n2. ```\n   helm repo update\n   ```\n\n3\\. Deploy it,\nthen kill `it`.\n\n4\\.5 litres are no item.\n";
+    let procedures = read(page);
+    let found: Vec<_> = procedures[0].steps.iter().map(|s| (s.item, s.source.line, s.kind.text())).collect();
+    let last = "Deploy it, then kill it.";
+    assert_eq!(found, [(Some(1), 3, "Alter it."), (Some(2), 5, "helm repo update"), (Some(3), 8, last)]);
+}
+
 fn assert_quotes(text: &str, step: &Step) {
     let (StepKind::Command { text: quoted, span } | StepKind::Fragment { text: quoted, span, .. }) = &step.kind else {
         return;
