@@ -25,6 +25,17 @@ pub fn problems(scenario: &Scenario, systems: &Systems) -> Vec<Problem> {
     for (claim, source) in claims.chain(trees) {
         problems.extend(lacking(systems, &kind::CLAIM, claim, source));
     }
+    for (namespace, source) in
+        scenario.losses().flat_map(|loss| loss.namespaces.iter().map(|name| (name, &loss.source)))
+    {
+        let there: Vec<&str> =
+            systems.iter().flat_map(|(_, system)| system.objects()).map(|object| &*object.namespace).collect();
+        if !there.contains(&namespace.as_str()) {
+            let message =
+                format!("nothing of the system is in the namespace `{namespace}`{}", suggestion(namespace, there));
+            problems.push(Problem::new(source, message));
+        }
+    }
     for (escrow, source) in scenario.losses().flat_map(|loss| loss.escrow.iter().map(|kept| (kept, &loss.source))) {
         problems.extend(match escrow {
             Escrow::Secret(name) => lacking(systems, &kind::SECRET, name, source),
