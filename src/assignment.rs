@@ -9,11 +9,11 @@ use jiff::Zoned;
 use crate::check::Checked;
 use crate::doctor::go_module::{GCS_SERVER, HELM, HELM_DIFF};
 use crate::doctor::{Requirements, Tools};
-use crate::outcome::{DrillOutcome, ErratumOutcome, Note};
+use crate::outcome::{DrillOutcome, ErratumOutcome, Note, ProgramLabel};
 use crate::plan::{AsWritten, DrillPlan};
 use crate::problem::{Problem, Problems};
 use crate::scenario::{EnvironmentName, Erratum, Scenario, Scenarios, StoreKind};
-use crate::system::image;
+use crate::system::image::{self, LocalImage};
 
 /// A scenario with all that it names.
 pub struct PreparedScenario {
@@ -150,6 +150,9 @@ impl PreparedScenario {
             for requirement in &image.npm {
                 requirements.npm(requirement, &format!("image {reference}"));
             }
+            for server in image.servers.iter().filter(|server| server.real().is_none()) {
+                requirements.go(server.stand_in, &format!("image {reference}"));
+            }
         }
         if self.scenario.stores.values().any(|store| store.kind == StoreKind::Gcs) {
             requirements.go(&GCS_SERVER, &format!("scenario {}", self.scenario.name));
@@ -204,12 +207,26 @@ impl PreparedScenario {
             waived: self.checked.plan.waived.clone(),
             provided: plan.provided.clone(),
             left_out: self.left_out(&plan.name),
-            simulated: Vec::new(),
+            simulated: self.simulated(),
             leftovers: Vec::new(),
             digests: self.digests(tools),
             versions: tools.versions(),
             accept: self.scenario.accepted_for(&plan.name).cloned().collect(),
         }
+    }
+
+    /// Images in which something stands for a program that nobody can have here.
+    fn simulated(&self) -> Vec<Note> {
+        let images = self.checked.images.iter().filter(|(_, image)| image.label == ProgramLabel::Simulated);
+        let note = |(reference, image): (&String, &LocalImage)| Note {
+            source: self.scenario.images.get(reference).map(|binding| binding.source.clone()),
+            what: format!("image {reference}"),
+            why: match image.servers.first() {
+                Some(server) => server.why_simulated(),
+                None => "the scenario says that it is a stand-in".to_owned(),
+            },
+        };
+        images.map(note).collect()
     }
 
     /// Errata of this drill that do not hold for the versions that are there.
@@ -241,6 +258,9 @@ impl PreparedScenario {
         // What stands for no single program (a package, the kernel) is told by its version alone.
         for (name, tool) in tools.iter().filter(|(_, tool)| tool.path.is_file()) {
             digests.insert(format!("program {name}"), of_file(&tool.path));
+        }
+        if let Some(stack) = &self.scenario.system.stack {
+            digests.insert(format!("stack {}", stack.source.stack), of_file(&stack.source.template));
         }
         if let Some(workstation) = &self.scenario.workstation {
             let digest = image::digest(&workstation.folder).unwrap_or_else(|error| format!("unreadable: {error}"));

@@ -19,7 +19,7 @@ use crate::probe::Request;
 use crate::scenario::{Checkpoint, EnvironmentName, Scenario, SeedSize, Writers};
 use crate::system::Systems;
 
-mod account;
+pub mod account;
 mod archive;
 mod chart;
 pub mod checkout;
@@ -216,6 +216,7 @@ impl Course<'_> {
         archive::before_the_loss(assignment, stage, evidence).await?;
         let loss = assignment.scenario.loss_in(&assignment.plan.name);
         stage.values.keep(loss).await?;
+        account::begin_to_watch(stage).await?;
         seed::corrupt(assignment, stage, &loss.databases).await?;
         crate::loss::strike(&stage.clusters, loss, assignment.systems).await?;
         for cluster in &loss.clusters {

@@ -15,6 +15,7 @@ mod document;
 mod drill;
 mod erratum;
 mod file;
+mod loss;
 mod procedure;
 mod promise;
 mod reader;
@@ -30,6 +31,7 @@ pub use data::{Database, DatabaseKind, FileTree, Login, Repository, SecondRole, 
 pub use discover::Scenarios;
 pub use document::RunbookSource;
 pub use drill::{Archive, Archiving, Checkpoint, Drill, Part, Readiness, RecoveryPoint, Serving, Writers};
+pub use loss::{Escrow, Loss};
 pub use promise::{BackupDuration, DrillAcceptance, EnvironmentName, Objective, Schedule};
 pub use step::{
     Binding, Change, Deed, Edit, Erratum, ErratumKind, Find, SlotBinding, SlotSource, StepRef, Terminal, Waived, Waiver,
@@ -135,7 +137,17 @@ pub struct ObjectName {
 pub struct KeyRef {
     pub object: ObjectName,
     pub key: String,
+    /// How the value is given on.
+    pub encoding: Encoding,
     pub source: SourceRef,
+}
+
+/// How a value of a Secret is given on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    Plain,
+    /// As `kubectl get secret -o yaml` prints it.
+    Base64,
 }
 
 /// Where a value comes from.
@@ -146,29 +158,6 @@ pub enum ValueFrom {
     ConfigMap(KeyRef),
     /// Drawn by redrill once per drill, before anything starts: letters and digits, under this name.
     Generated(String),
-}
-
-/// What the disaster takes, and what survives it by declaration.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Loss {
-    pub claims: Vec<ObjectName>,
-    /// Of a system of several: gone with everything in them.
-    pub clusters: Vec<String>,
-    /// Of `databases`: they go on answering, with half of their rows.
-    pub databases: Vec<String>,
-    pub escrow: Vec<Escrow>,
-    pub source: SourceRef,
-}
-
-/// Survives the loss.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Escrow {
-    Secret(ObjectName),
-    ConfigMap(ObjectName),
-    /// Of `stores`.
-    Store(String),
-    /// The system's manifests.
-    Manifests,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

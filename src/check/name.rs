@@ -25,6 +25,17 @@ pub fn problems(scenario: &Scenario, systems: &Systems) -> Vec<Problem> {
     for (claim, source) in claims.chain(trees) {
         problems.extend(lacking(systems, &kind::CLAIM, claim, source));
     }
+    for (namespace, source) in
+        scenario.losses().flat_map(|loss| loss.namespaces.iter().map(|name| (name, &loss.source)))
+    {
+        let there: Vec<&str> =
+            systems.iter().flat_map(|(_, system)| system.objects()).map(|object| &*object.namespace).collect();
+        if !there.contains(&namespace.as_str()) {
+            let message =
+                format!("nothing of the system is in the namespace `{namespace}`{}", suggestion(namespace, there));
+            problems.push(Problem::new(source, message));
+        }
+    }
     for (escrow, source) in scenario.losses().flat_map(|loss| loss.escrow.iter().map(|kept| (kept, &loss.source))) {
         problems.extend(match escrow {
             Escrow::Secret(name) => lacking(systems, &kind::SECRET, name, source),
@@ -41,6 +52,7 @@ pub fn problems(scenario: &Scenario, systems: &Systems) -> Vec<Problem> {
         });
     }
     problems.extend(account(scenario));
+    problems.extend(open_parameters(scenario, systems));
     for Serving { workload, source, .. } in &scenario.serving {
         let as_deployment = lacking(systems, &kind::DEPLOYMENT, workload, source);
         problems.extend(as_deployment.filter(|_| lacking(systems, &kind::STATEFUL_SET, workload, source).is_some()));
@@ -83,6 +95,21 @@ fn account(scenario: &Scenario) -> Option<Problem> {
             Some(Problem::new(&scenario.system.source, message))
         }
     }
+}
+
+/// Values of parameters that the template calls secrets, and that stand in the scenario for all to read.
+fn open_parameters(scenario: &Scenario, systems: &Systems) -> Vec<Problem> {
+    let stack = systems.iter().find_map(|(_, system)| system.stack());
+    let (Some(system), Some(stack)) = (&scenario.system.stack, stack) else { return Vec::new() };
+    let is_open = |(name, from): &(&String, &ValueFrom)| {
+        matches!(from, ValueFrom::Literal(_)) && stack.parameters.get(*name) == Some(&true)
+    };
+    let problem = |(name, _): (&String, &ValueFrom)| {
+        let message =
+            format!("parameter `{name}` is NoEcho, so its value does not belong into this file: {{generated: NAME}}");
+        Problem::new(&scenario.system.source, message)
+    };
+    system.parameters.iter().filter(is_open).map(problem).collect()
 }
 
 /// Stores that would answer under one outside name.

@@ -22,7 +22,7 @@ use crate::store::aws::account::{SERVICES, ServiceState};
 use crate::store::aws::control::{Reply, Request};
 use crate::system::cloud_formation::Stack;
 
-mod pod;
+pub mod pod;
 
 /// A plan that takes longer than this has not been waited for.
 const DEADLINE: Duration = Duration::from_secs(3600);
@@ -150,13 +150,23 @@ pub async fn run_plan(stage: &Stage, step: &PlannedStep, name: &str) -> Ran {
     ran
 }
 
+/// Restores that were done before the loss are not this drill's: another one has to follow.
+pub async fn begin_to_watch(stage: &Stage) -> Result<(), Halt> {
+    if account_pods(stage).await?.is_empty() {
+        return Ok(());
+    }
+    match ask(stage, &Request::Forget).await? {
+        Reply::Forgotten => Ok(()),
+        other => Err(unexpected(&other)),
+    }
+}
+
 /// The running service is left alone by a restore until the switch to what was restored: its tasks serve on, and none of its files
 /// turns into the backup's.
 pub async fn check_undisturbed(stage: &Stage, record: &mut Record) {
     let started = Instant::now();
-    match account_pods(stage).await {
-        Ok(pods) if pods.is_empty() => return,
-        Ok(_) | Err(_) => {}
+    if account_pods(stage).await.is_ok_and(|pods| pods.is_empty()) {
+        return;
     }
     let finding = ask(stage, &Request::Undisturbed).await.and_then(|reply| match reply {
         Reply::Disturbed { by } => {

@@ -138,7 +138,8 @@ pub async fn learn(stage: &Stage, record: &mut Record) -> Result<(), KubernetesE
     for site in &stage.sites {
         for secret in site.list(&[kubernetes::SECRET]).await? {
             for value in drawn(&secret) {
-                if !stage.public_names.contains(value.expose()) {
+                let is_unknown = record.redactor.redact(value.expose()) == value.expose();
+                if is_unknown && !stage.public_names.contains(value.expose()) {
                     // What is too short to be told from other text was no secret that a template drew.
                     let _ = record.redactor.add(&value);
                 }

@@ -7,7 +7,7 @@ use crate::drill::operator::Operator;
 use crate::drill::pace::{self, Baseline, Settled};
 use crate::drill::ran::Ran;
 use crate::drill::record::{Halt, Record};
-use crate::drill::{Stage, account, cron_job, fill};
+use crate::drill::{Stage, account, chart, cron_job, fill};
 use crate::outcome::{Phase, StepOutcome, StepResult, Waited};
 use crate::plan::{Action, PlannedStep};
 
@@ -69,6 +69,9 @@ async fn one(
             return Err(halt);
         }
     };
+    if stage.draws_secrets {
+        chart::learn(stage, record).await?;
+    }
     let started = Instant::now();
     let ran = match &step.action {
         Action::Human => Ran::unseen(step, StepResult::Succeeded),

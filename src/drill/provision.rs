@@ -49,6 +49,7 @@ pub async fn run(assignment: &Assignment<'_>, environment: &Environment, record:
     let mut stage =
         Stage::new(clusters, values, prober, logs, assignment.systems, &assignment.scenario.system.namespace);
     stage.public_names = public_names;
+    stage.draws_secrets = assignment.scenario.system.chart.is_some();
     isolation(environment, &mut stage, record).await?;
     if let Some(workstation) = &assignment.scenario.workstation {
         stage.folder = Some(checkout::put(&stage.kubernetes, workstation).await?);

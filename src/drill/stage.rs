@@ -45,6 +45,8 @@ pub struct Stage {
     pub outputs: Vec<(PlannedStep, String)>,
     /// The moment between two commits that this drill recovers to, as the database's clock has it.
     pub recovery_target: Option<String>,
+    /// Whether the system's Secrets come from templates that may draw other values at any time.
+    pub draws_secrets: bool,
     /// Values of Secrets that are names, too: they are no secrets.
     pub public_names: BTreeSet<String>,
     /// When the loss was proven.
@@ -88,6 +90,7 @@ impl Stage {
             provisioned: Provisioned::default(),
             outputs: Vec::new(),
             recovery_target: None,
+            draws_secrets: false,
             public_names: BTreeSet::new(),
             lost_at: None,
             looking: Duration::ZERO,

@@ -172,12 +172,16 @@ pub fn charts(name: &str, files: &[(String, Vec<u8>)], certificate: &Certificate
     });
     let mut objects = store(name, server, &[], certificate);
     let service = store_service(name);
-    let pod = objects.iter_mut().find(|object| object["kind"] == "Pod").map(|pod| &mut pod["spec"]);
-    if let Some(spec) = pod {
-        let volume = json!({"name": "charts", "configMap": {"name": service}});
-        spec["volumes"].as_array_mut().map(|volumes| volumes.push(volume));
-        let mount = json!({"name": "charts", "mountPath": "/charts"});
-        spec["containers"][0]["volumeMounts"].as_array_mut().map(|mounts| mounts.push(mount));
+    let added = [
+        ("/spec/volumes", json!({"name": "charts", "configMap": {"name": service}})),
+        ("/spec/containers/0/volumeMounts", json!({"name": "charts", "mountPath": "/charts"})),
+    ];
+    for pod in objects.iter_mut().filter(|object| object["kind"] == "Pod") {
+        for (list, item) in &added {
+            if let Some(list) = pod.pointer_mut(list).and_then(Value::as_array_mut) {
+                list.push(item.clone());
+            }
+        }
     }
     let data: serde_json::Map<String, Value> =
         files.iter().map(|(name, bytes)| (name.clone(), json!(STANDARD.encode(bytes)))).collect();

@@ -137,6 +137,7 @@ impl<'s> Planner<'s> {
                 }
                 let corrected = erratum::apply(own.kind.text(), &corrections);
                 let binding = bound::about(self.bindings.get(&place), &piece.lines);
+                let terminal = binding.map_or(Terminal::Same, |binding| binding.terminal);
                 let binding = binding.filter(|_| corrected.removed_by.is_none());
                 if let Some(Deed::Provided(why)) = binding.map(|binding| &binding.deed) {
                     self.run.insert(place);
@@ -145,8 +146,9 @@ impl<'s> Planner<'s> {
                     continue;
                 }
                 reported.errata.extend(corrections.iter().map(|correction| erratum::report(correction, &own)));
-                planned
-                    .extend(corrected.before.into_iter().map(|insert| self.inserted(insert, procedure, &own, phase)));
+                planned.extend(
+                    corrected.before.into_iter().map(|insert| self.inserted(insert, procedure, &own, phase, terminal)),
+                );
                 let done = match corrected.removed_by {
                     Some(erratum) => Some(removed(erratum, procedure, &own, phase)),
                     None => self.step(binding, procedure, &own, corrected.text, phase, reader),
@@ -165,19 +167,22 @@ impl<'s> Planner<'s> {
                     }
                     None => drop(self.unbound.insert(place)),
                 }
-                planned.extend(corrected.after.into_iter().map(|insert| self.inserted(insert, procedure, &own, phase)));
+                planned.extend(
+                    corrected.after.into_iter().map(|insert| self.inserted(insert, procedure, &own, phase, terminal)),
+                );
             }
         }
         planned
     }
 
-    /// A command that an erratum puts beside a step.
+    /// A command that an erratum puts beside a step, in the terminal of that step.
     fn inserted(
         &mut self,
         Inserted { command, erratum }: Inserted<'_>,
         procedure: &Procedure,
         beside: &Step,
         phase: Phase,
+        terminal: Terminal,
     ) -> PlannedStep {
         let slots = self.find_slots(command, SlotText::Command, &[]);
         PlannedStep {
@@ -193,7 +198,7 @@ impl<'s> Planner<'s> {
             program: self.program(command),
             text: command.to_owned(),
             action: Action::Shell,
-            terminal: Terminal::Same,
+            terminal,
             human: None,
             errata: vec![erratum.id.clone()],
             slots,

@@ -232,41 +232,6 @@ impl<'r> ScenarioReader<'r> {
         database
     }
 
-    pub(super) fn loss(&self, node: &Node) -> Option<Loss> {
-        let r = self.reader;
-        let mut fields = r.fields(node)?;
-        let claims = fields.or_default("claims", |node| r.list(node, |node| r.object_name(node)));
-        let clusters =
-            fields.or_default("clusters", |node| r.list(node, |node| r.reference(node, "cluster", &self.clusters)));
-        let databases =
-            fields.or_default("databases", |node| r.list(node, |node| r.reference(node, "database", &self.databases)));
-        let escrow = fields.or_default("escrow", |node| r.list(node, |node| self.escrow(node)));
-        fields.close();
-        let takes = |field: &str| node.get(field).is_some_and(|node| !node.items().is_empty());
-        if !takes("claims") && !takes("clusters") && !takes("databases") {
-            let message = "a disaster that takes nothing proves nothing: name claims, clusters or databases";
-            return r.refuse(node.line, message);
-        }
-        let source = r.source(node.line);
-        Some(Loss { claims: claims?, clusters: clusters?, databases: databases?, escrow: escrow?, source })
-    }
-
-    fn escrow(&self, node: &Node) -> Option<Escrow> {
-        let r = self.reader;
-        if node.text().is_some() {
-            return r.word(node, &[("manifests", ())]).map(|()| Escrow::Manifests);
-        }
-        let mut fields = r.fields(node)?;
-        let kept = match fields.one_of(&["secret", "config-map", "store"]) {
-            Some(("secret", node)) => r.object_name(node).map(Escrow::Secret),
-            Some(("config-map", node)) => r.object_name(node).map(Escrow::ConfigMap),
-            Some((_, node)) => r.reference(node, "store", &self.stores).map(Escrow::Store),
-            None => None,
-        };
-        fields.close();
-        kept
-    }
-
     fn schedule(&self, node: &Node) -> Option<Schedule> {
         let r = self.reader;
         let mut fields = r.fields(node)?;

@@ -109,14 +109,13 @@ impl ScenarioReader<'_> {
         let mut fields = r.fields(node)?;
         let words = [("s3", Word::S3), ("gcs", Word::Gcs), ("charts", Word::Charts), ("aws", Word::Aws)];
         let word = fields.required("kind", |node| r.word(node, &words));
-        // Without a kind it is not known what else it may have.
-        let word = word?;
         let bucket = match word {
-            Word::S3 | Word::Gcs => fields.required("bucket", |node| r.text(node)),
-            Word::Charts => Some("charts".to_owned()),
-            Word::Aws => fields.node("region").and_then(Node::text).map(|region| format!("account {region}")),
+            Some(Word::Charts) => Some("charts".to_owned()),
+            Some(Word::Aws) => fields.node("region").and_then(Node::text).map(|region| format!("account {region}")),
+            Some(Word::S3 | Word::Gcs) | None => fields.required("bucket", |node| r.text(node)),
         };
-        let kind = match word {
+        // Without a kind it is not known what else it may have.
+        let kind = match word? {
             Word::Charts => {
                 let host = fields.required("host", |node| r.text(node));
                 let charts = fields.required("charts", |node| r.list(node, |node| self.chart_folder(node)));

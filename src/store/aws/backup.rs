@@ -146,7 +146,7 @@ impl Told<'_> {
         found.ok_or_else(|| missing("Recovery point", arn))
     }
 
-    fn newest_first<'p>(&'p self, of: impl Fn(&RecoveryPoint) -> bool) -> Vec<&'p RecoveryPoint> {
+    fn newest_first(&self, of: impl Fn(&RecoveryPoint) -> bool) -> Vec<&RecoveryPoint> {
         let mut points: Vec<&RecoveryPoint> = self.state.points.iter().filter(|point| of(point)).collect();
         points.sort_by_key(|point| std::cmp::Reverse(point.created));
         points

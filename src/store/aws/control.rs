@@ -28,6 +28,8 @@ const LOOK: Duration = Duration::from_millis(20);
 pub enum Request {
     /// Runs a plan of the stack to its end, dated back by so many seconds.
     RunPlan { name: String, age: u32 },
+    /// What restore jobs did so far is nobody's business any more.
+    Forget,
     /// What happened to the running service since the newest restore job began.
     Undisturbed,
 }
@@ -46,6 +48,7 @@ pub enum Reply {
         by: Vec<String>,
     },
     NoRestoreJob,
+    Forgotten,
 }
 
 /// Answers until the endpoint ends.
@@ -81,6 +84,10 @@ pub async fn ask(socket: &Path, request: &str) -> io::Result<String> {
 async fn answer(account: &Arc<Account>, request: Request) -> Reply {
     match request {
         Request::RunPlan { name, age } => run_plan(account, &name, SignedDuration::from_secs(age.into())).await,
+        Request::Forget => {
+            account.state().await.watch = None;
+            Reply::Forgotten
+        }
         Request::Undisturbed => {
             let state = account.state().await;
             match &state.watch {
