@@ -13,6 +13,8 @@ use crate::outcome::Observation;
 use crate::probe::DatabaseTarget;
 use crate::redact::Secret;
 
+/// Where users are kept that no single database has.
+const SERVER_WIDE: &str = "admin";
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 
 /// What a server, or the way to it, answered. The driver's own text goes on with the whole reply, data included.
@@ -23,6 +25,7 @@ pub struct Said(Box<DriverError>);
 /// A connection; dropping it closes it.
 #[derive(Debug)]
 pub(super) struct Session {
+    client: Client,
     database: Database,
 }
 
@@ -48,15 +51,27 @@ impl Session {
         Self::open_with(target, &target.password).await
     }
 
+    /// As a user of the whole server, and as one of the database itself where there is no such user with that password.
     async fn open_with(target: &DatabaseTarget, password: &Secret) -> Result<Self, Error> {
         super::require_tcp(target)?;
         let doing = || format!("connect to {}", target.place());
         reach(target).await.map_err(|error| Error::mongo(doing())(error.into()))?;
-        let client = Client::with_options(options(target, password)).map_err(Error::mongo(doing()))?;
+        match Self::log_in(target, password, SERVER_WIDE).await {
+            Err(error) if target.database != SERVER_WIDE && is_login_refused(&error) => {
+                Self::log_in(target, password, &target.database).await
+            }
+            entered => entered,
+        }
+        .map_err(Error::mongo(doing()))
+    }
+
+    /// As a user that is kept in this database.
+    async fn log_in(target: &DatabaseTarget, password: &Secret, kept_in: &str) -> Result<Self, DriverError> {
+        let client = Client::with_options(options(target, password, kept_in))?;
         let database = client.database(&target.database);
         // The driver connects when something is asked for, and logs in before it asks.
-        database.run_command(doc! { "ping": 1 }).await.map_err(Error::mongo(doing()))?;
-        Ok(Self { database })
+        database.run_command(doc! { "ping": 1 }).await?;
+        Ok(Self { client, database })
     }
 
     pub(super) fn collection(&self, name: &str) -> Collection<RawDocumentBuf> {
@@ -72,17 +87,20 @@ impl Session {
         self.database.run_command(command).await
     }
 
-    /// The same; `None` where this user may not ask it.
-    pub(super) async fn if_allowed(
-        &self,
-        doing: impl Into<String>,
-        command: Document,
-    ) -> Result<Option<Document>, Error> {
-        match self.database.run_command(command).await {
-            Ok(told) => Ok(Some(told)),
-            Err(error) if code(&error) == Some(UNAUTHORIZED) => Ok(None),
-            Err(error) => Err(Error::mongo(doing)(error)),
+    /// Users of the database and of the whole server, each as a server tells it; which it does to those only who may ask.
+    pub(super) async fn users(&self) -> Result<Vec<Document>, Error> {
+        let mut found = Vec::new();
+        let own = self.database.name();
+        for kept_in in [own, SERVER_WIDE].into_iter().take(if own == SERVER_WIDE { 1 } else { 2 }) {
+            let told = match self.client.database(kept_in).run_command(doc! { "usersInfo": 1 }).await {
+                Ok(told) => told,
+                Err(error) if code(&error) == Some(UNAUTHORIZED) => continue,
+                Err(error) => return Err(Error::mongo(format!("list the users of {kept_in}"))(error)),
+            };
+            let users = told.get_array("users").map(Vec::as_slice).unwrap_or_default();
+            found.extend(users.iter().filter_map(Bson::as_document).cloned());
         }
+        Ok(found)
     }
 
     /// Every collection in the order of names, but those that a server keeps for itself.
@@ -142,12 +160,11 @@ async fn reach(target: &DatabaseTarget) -> Result<(), std::io::Error> {
     tokio::time::timeout(CONNECT_DEADLINE, connect).await.map_err(std::io::Error::from)?.map(drop)
 }
 
-fn options(target: &DatabaseTarget, password: &Secret) -> ClientOptions {
+fn options(target: &DatabaseTarget, password: &Secret, kept_in: &str) -> ClientOptions {
     let mut credential = Credential::default();
     credential.username = Some(target.user.clone());
     credential.password = Some(password.expose().to_owned());
-    // Where an address names no other, a database's users are its own.
-    credential.source = Some(target.database.clone());
+    credential.source = Some(kept_in.to_owned());
     let mut durable = WriteConcern::default();
     durable.w = Some(Acknowledgment::Majority);
     durable.journal = Some(true);
@@ -174,7 +191,7 @@ pub(super) async fn log_in(target: &DatabaseTarget, password: &Secret) -> Observ
     };
     let reason = crate::error::chain(&error);
     match error {
-        Error::Mongodb { source, .. } if is_login_refused(&source) => Observation::Refused { reason },
+        Error::Mongodb { source, .. } if is_login_refused(&source.0) => Observation::Refused { reason },
         _ => Observation::Unknown { reason },
     }
 }
@@ -185,8 +202,8 @@ const UNAUTHORIZED: i32 = 13;
 /// Those that mean the name or the password.
 const LOGIN_REFUSED: [i32; 2] = [11, 18];
 
-fn is_login_refused(said: &Said) -> bool {
-    code(&said.0).is_some_and(|code| LOGIN_REFUSED.contains(&code))
+fn is_login_refused(error: &DriverError) -> bool {
+    code(error).is_some_and(|code| LOGIN_REFUSED.contains(&code))
 }
 
 /// Whether a server that is up has judged what it was asked, or its own data.

@@ -88,15 +88,13 @@ fn key(document: &[u8]) -> &[u8] {
     document
 }
 
-/// Who may log in to the database, and as what; a server tells it to those only who may ask.
+/// Who may log in to the database or to the whole server, and as what.
 async fn users(session: &Session, fingerprint: &mut Fingerprint) -> Result<(), Error> {
-    let Some(told) = session.if_allowed("list the users", doc! { "usersInfo": 1 }).await? else { return Ok(()) };
-    let users = told.get_array("users").map(Vec::as_slice).unwrap_or_default();
-    for user in users.iter().filter_map(|user| user.as_document()) {
+    for user in session.users().await? {
         let mut roles: Vec<String> = user.get_array("roles").into_iter().flatten().cloned().map(shown).collect();
         roles.sort();
         let item = Item::of_text(1, &format!("roles {}", roles.join(", ")));
-        fingerprint.items.insert(format!("user {}", text(user, "user")), item);
+        fingerprint.items.insert(format!("user {} of {}", text(&user, "user"), text(&user, "db")), item);
     }
     Ok(())
 }
