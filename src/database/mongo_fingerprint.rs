@@ -6,7 +6,7 @@
 //!
 //! There is no snapshot over several collections without a replica set: collections that are written meanwhile are to be named as live.
 
-use mongodb::bson::{Document, doc};
+use mongodb::bson::Document;
 
 use super::Error;
 use super::mongo::{Listed, Session, shown, text};

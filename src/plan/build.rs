@@ -90,8 +90,8 @@ impl<'s> Planner<'s> {
             backup,
             restore,
             reconcile,
-            errata,
-            provided,
+            errata: once(errata),
+            provided: once(provided),
         }
     }
 
@@ -328,6 +328,17 @@ fn is_sql(kind: &StepKind) -> bool {
         Some(language) => LANGUAGES.contains(&language.to_ascii_lowercase().as_str()),
         None => text.trim_end().ends_with(';'),
     }
+}
+
+/// What was done earlier may be done again, and is said once.
+fn once<T: PartialEq>(all: Vec<T>) -> Vec<T> {
+    let mut kept = Vec::new();
+    for one in all {
+        if !kept.contains(&one) {
+            kept.push(one);
+        }
+    }
+    kept
 }
 
 fn weakness(label: ProgramLabel) -> u8 {

@@ -11,6 +11,7 @@ use hyper_util::rt::TokioIo;
 use rand::Rng as _;
 use rand::distr::Alphanumeric;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use super::{LoginTarget, Reply, ResticTarget};
 use crate::error::chain;
@@ -37,10 +38,22 @@ async fn try_password(target: &LoginTarget, password: &Secret) -> Observation {
     match target {
         LoginTarget::Database(target) => database::log_in(target, password).await,
         LoginTarget::Restic(target) => restic(target, password).await,
-        LoginTarget::Http { url, user, password: _ } => {
-            let answer = tokio::time::timeout(HTTP_DEADLINE, http_basic(url, user, password)).await;
-            answer.unwrap_or_else(|_| Observation::Unknown { reason: format!("{url} did not answer") })
+        LoginTarget::Http { url, user, password: _ } => page(url, user, password).await,
+    }
+}
+
+/// A page that does not answer yet, or says that it cannot tell, is asked again until the deadline: a program that has just been
+/// started takes a moment before it listens.
+async fn page(url: &str, user: &str, password: &Secret) -> Observation {
+    const POLL: Duration = Duration::from_millis(100);
+    let deadline = Instant::now() + HTTP_DEADLINE;
+    loop {
+        let answer = tokio::time::timeout_at(deadline, http_basic(url, user, password)).await;
+        let answer = answer.unwrap_or_else(|_| Observation::Unknown { reason: format!("{url} did not answer") });
+        if !matches!(answer, Observation::Unknown { .. }) || Instant::now() + POLL >= deadline {
+            return answer;
         }
+        tokio::time::sleep(POLL).await;
     }
 }
 

@@ -11,5 +11,6 @@ mod missing_input;
 mod operator;
 mod playground;
 mod quetzal;
+mod rocket_chat;
 mod run;
 mod slots;

@@ -1,0 +1,108 @@
+//! Rocket.Chat's page, from a recovery point of its file system back into service: what it leaves out, and restores that go wrong.
+
+use redrill::outcome::{CheckResult, DrillOutcome, StepOutcome, StepResult, Verdict};
+
+use crate::playground::Playground;
+use crate::run::Run;
+
+const RUNBOOK: &str = "scenarios/rocket-chat/runbook.md";
+const SCENARIO: &str = "scenarios/rocket-chat/scenario.yaml";
+
+#[test]
+fn both_drills_are_simulated_and_nothing_worse() {
+    let run = Playground::of("rocket-chat").run(&[]);
+    assert_eq!(run.exit, 4, "{}", run.stderr);
+    for (variant, errata) in [("corrupted", 2), ("again", 2)] {
+        let drill = run.drill(variant);
+        assert_eq!(drill.verdict(), Verdict::Simulated, "{:#?}", drill.causes());
+        assert!(drill.simulated.iter().any(|note| note.what.contains("rocketchat/mongo")), "{:#?}", drill.simulated);
+        let mut ids: Vec<&str> = drill.errata.iter().map(|erratum| erratum.id.as_str()).collect();
+        ids.dedup();
+        assert_eq!(ids.len(), errata, "{ids:?}");
+        let undone = |step: &&StepOutcome| !matches!(step.result, StepResult::Succeeded | StepResult::Removed { .. });
+        assert_eq!(drill.steps.iter().find(undone), None);
+        for held in ["the running service is undisturbed until the switch", "content of database chat"] {
+            let check = drill.checks.iter().find(|check| check.name.contains(held));
+            let check = check.unwrap_or_else(|| panic!("no check `{held}`: {:#?}", drill.checks));
+            assert_eq!(check.result, CheckResult::Held, "{held}");
+        }
+    }
+}
+
+fn failed(drill: &DrillOutcome) -> &StepOutcome {
+    let mut failed = drill.steps.iter().filter(|step| matches!(step.result, StepResult::Failed { .. }));
+    failed.next().unwrap_or_else(|| panic!("no step failed: {:#?}", drill.causes()))
+}
+
+/// The drill broke at that line of the page, and was answered as the erratum says.
+#[track_caller]
+fn assert_broke_at(run: &Run, variant: &str, line: usize, answer: &str) {
+    let drill = run.drill(variant);
+    assert_eq!((run.exit, drill.verdict()), (1, Verdict::Failed), "{:#?}", drill.causes());
+    let step = failed(drill);
+    assert_eq!(step.source.line, line, "{}", step.command);
+    let said = format!("{}\n{:?}", step.log.as_ref().map(|_| run.log(step)).unwrap_or_default(), step.result);
+    assert!(said.contains(answer), "the erratum says the answer was\n{answer}\nand it was\n{said}");
+}
+
+#[test]
+fn as_written_the_cleanup_takes_away_what_it_needs_itself() {
+    let run = Playground::of("rocket-chat").run(&["--as-written", "--drill", "corrupted"]);
+    assert_broke_at(&run, "corrupted", 43, "Error from server (NotFound): pods \"throwaway\" not found");
+}
+
+#[test]
+fn the_pages_diff_does_not_fit_a_second_time() {
+    let run = Playground::of("rocket-chat").run(&["--as-written", "--drill", "again"]);
+    assert_broke_at(&run, "again", 21, "Hunk #1 FAILED at 223.");
+}
+
+/// The new directory holds what was live before the first restore; what was live since lies in a directory of it.
+#[test]
+fn the_second_time_the_newest_directory_is_not_the_newest_state() {
+    let playground = Playground::of("rocket-chat");
+    playground.without_erratum("rocket-chat-nested");
+    let run = playground.run(&["--drill", "again"]);
+    assert_fails(&run, "ledger");
+}
+
+/// FAILED, and one of the reasons holds that text.
+#[track_caller]
+fn assert_fails(run: &Run, reason: &str) {
+    let [drill] = &run.outcome().drills[..] else { panic!("one drill\n{}", run.stderr) };
+    let causes: Vec<String> = drill.causes().iter().map(ToString::to_string).collect();
+    assert_eq!(drill.verdict(), Verdict::Failed, "{causes:#?}");
+    assert!(causes.iter().any(|cause| cause.contains(reason)), "not for `{reason}`: {causes:#?}");
+}
+
+#[test]
+fn a_recovery_point_of_the_wrong_day_is_told_by_what_it_does_not_hold() {
+    let playground = Playground::of("rocket-chat");
+    playground.replace(SCENARIO, "CreationDate)[-1]", "CreationDate)[0]");
+    assert_fails(&playground.run(&["--drill", "corrupted"]), "content of database chat");
+}
+
+#[test]
+fn a_root_directory_with_a_typo_does_not_come_up() {
+    let playground = Playground::of("rocket-chat");
+    playground.replace(RUNBOOK, "RootDirectory: aws-backup", "RootDirectory: backups/aws-backup");
+    assert_fails(&playground.run(&["--drill", "corrupted"]), "No such file or directory");
+}
+
+#[test]
+fn an_old_task_that_still_serves_is_told_by_its_data() {
+    let playground = Playground::of("rocket-chat");
+    playground.replace(SCENARIO, "      aws ecs stop-task", "      : aws ecs stop-task");
+    assert_fails(&playground.run(&["--drill", "corrupted"]), "content of database chat");
+}
+
+#[test]
+fn a_restore_into_the_live_directory_disturbs_what_runs() {
+    let playground = Playground::of("rocket-chat");
+    playground.replace(
+        SCENARIO,
+        "    run: ls -d aws-backup-restore* | sort | tail -n 1\n",
+        "    run: |\n      ls -d aws-backup-restore* | sort | tail -n 1\n      cp -a aws-backup-restore*/. .\n",
+    );
+    assert_fails(&playground.run(&["--drill", "corrupted"]), "the running service is undisturbed until the switch");
+}
