@@ -6,7 +6,7 @@
 //!
 //! There is no snapshot over several collections without a replica set: collections that are written meanwhile are to be named as live.
 
-use mongodb::bson::{Document, doc};
+use mongodb::bson::Document;
 
 use super::Error;
 use super::mongo::{Listed, Session, shown, text};
@@ -102,7 +102,7 @@ async fn users(session: &Session, fingerprint: &mut Fingerprint) -> Result<(), E
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mongodb::bson::{Bson, RawDocumentBuf};
+    use mongodb::bson::{Bson, RawDocumentBuf, doc};
     use proptest::prelude::*;
 
     fn raw(document: &Document) -> RawDocumentBuf {
