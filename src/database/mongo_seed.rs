@@ -57,7 +57,7 @@ impl Seed {
         let indexes = mongo_features::indexes().into_iter().filter(|(name, ..)| features.has(name));
         let indexes: Vec<Bson> = indexes
             .map(|(name, key, options)| {
-                let mut index = doc! { "key": key, "name": format!("{name}, größer 'n") };
+                let mut index = doc! { "key": key, "name": format!("{name}, größer 'n'") };
                 index.extend(options);
                 index.into()
             })

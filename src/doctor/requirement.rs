@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::go_module::{GCS_SERVER, GoProgram, HELM, HELM_DIFF};
+use super::go_module::{FERRETDB, GCS_SERVER, GoProgram, HELM, HELM_DIFF};
 use super::{npm, python};
 
 /// What is needed, and by what.
@@ -91,7 +91,11 @@ impl Requirements {
         self.go(&GCS_SERVER, "the tests");
         self.go(&HELM, "the tests");
         self.go(&HELM_DIFF, "the tests");
+        self.go(&FERRETDB, "the tests");
         for package in ["gcc", "python3", "python3-dev", "python3-pip", "python3-psycopg2"] {
+            self.package(package, "the tests");
+        }
+        for package in ["python3-gridfs", "python3-pymongo"] {
             self.package(package, "the tests");
         }
         self.python("gsutil==5.34", "the tests");

@@ -6,7 +6,9 @@ fn images() -> PathBuf {
 }
 
 fn provided() -> BTreeMap<String, PathBuf> {
-    BTreeMap::from([("redrill".to_owned(), PathBuf::from("/proc/self/exe"))])
+    let mut provided = Images::new(BTreeMap::new()).provided;
+    provided.insert("redrill".to_owned(), PathBuf::from("/proc/self/exe"));
+    provided
 }
 
 fn read_text(text: &str) -> Result<LocalImage, Vec<String>> {
@@ -26,7 +28,8 @@ fn every_image_of_this_repository_can_be_had_locally() {
         let image = image.unwrap_or_else(|problems| panic!("{problems:#?}"));
         let python = image.python.iter().filter_map(|requirement| crate::doctor::python::folder(requirement));
         let npm = image.npm.iter().filter_map(|requirement| crate::doctor::npm::folder(requirement));
-        let fetched: Vec<_> = python.chain(npm).collect();
+        let servers = image.servers.iter().filter_map(|server| server.path());
+        let fetched: Vec<_> = python.chain(npm).chain(servers).collect();
         for file in &image.image.files {
             assert!(file.source.exists() || fetched.contains(&file.source), "{file:?}");
             assert!(file.target.is_absolute(), "{file:?}");
