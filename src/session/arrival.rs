@@ -3,11 +3,11 @@
 use tokio::time::Instant;
 
 use super::line::Received;
-use super::opener::Opener;
+use super::opener::{Opener, Reader};
 use super::probing::Probing;
 use super::sentinel::{LevelId, Mark};
 use super::step::{SessionKind, StepStatus};
-use super::{Level, Session, SessionError, Statement, hint, log_error, shell, sql};
+use super::{Level, Session, SessionError, Statement, cockroach, hint, log_error, shell, sql};
 
 /// A terminal takes no longer line than this while a program reads whole lines (N_TTY's buffer, less its line end):
 /// it would drop the rest without a word.
@@ -61,7 +61,7 @@ impl StepStatus {
 impl Session {
     /// Waits for the shell that the terminal was started with.
     pub(super) async fn first_arrival(&mut self) -> Result<Arrival, SessionError> {
-        let probing = Probing::new(Opener { kind: SessionKind::Shell, replaces: false }, false);
+        let probing = Probing::new(Opener { reader: Reader::Shell, replaces: false }, false);
         let until = Instant::now() + self.deadlines.open;
         match self.wait(Some(probing), until).await? {
             Answer::Ended(arrival) => Ok(arrival),
@@ -83,7 +83,7 @@ impl Session {
             }
             return Ok(Answer::Ended(StepStatus::NotTyped { reason }.into()));
         }
-        let probing = match statement.kind {
+        let probing = match statement.reader.kind() {
             SessionKind::Shell => Probing::for_statement(&statement.text),
             SessionKind::Sql => None,
         };
@@ -94,6 +94,7 @@ impl Session {
     async fn wait(&mut self, mut probing: Option<Probing>, until: Instant) -> Result<Answer, SessionError> {
         let mut heard = Instant::now();
         let mut printed = false;
+        let mut end = Vec::new();
         loop {
             let cursor = self.transcript.cursor_line();
             let wake = [
@@ -106,10 +107,19 @@ impl Session {
             ];
             let wake = wake.into_iter().flatten().min().unwrap_or(until);
             match self.line.receive(wake).await? {
-                Received::Output(bytes) => {
+                Received::Output(mut bytes) => {
                     heard = Instant::now();
+                    if self.reader() == Reader::Cockroach {
+                        // It puts a blank behind its prompt, which is a mark.
+                        bytes.drain(..usize::from(!printed && bytes.starts_with(b" ")));
+                        end.extend_from_slice(&bytes);
+                        end.drain(..end.len().saturating_sub(cockroach::PROMPT_LENGTH));
+                    }
                     printed = true;
                     self.heard(&bytes, &mut probing)?;
+                    if cockroach::wants_more(&end) {
+                        return Ok(Answer::Wants(Wants::More));
+                    }
                 }
                 Received::Mark(mark) => match self.meaning(mark, probing.as_ref()) {
                     Meaning::Nothing => {}
@@ -142,9 +152,10 @@ impl Session {
                     if let (true, Some(probing)) = (probe, &mut probing) {
                         let number = self.next_id();
                         probing.sent.push(number);
-                        let probe = match probing.opener.kind {
-                            SessionKind::Shell => shell::probe(&self.nonce, number),
-                            SessionKind::Sql => sql::probe(&self.nonce, number),
+                        let probe = match probing.opener.reader {
+                            Reader::Shell => shell::probe(&self.nonce, number),
+                            Reader::Psql => sql::probe(&self.nonce, number),
+                            Reader::Cockroach => cockroach::probe(&self.nonce, number),
                         };
                         self.line.type_line(&probe).await?;
                     }
@@ -200,7 +211,7 @@ impl Session {
     /// Notes that the program of a level reads again: the sessions inside it have ended.
     fn back_in(&mut self, level: LevelId) -> Option<Back> {
         let at = self.levels.iter().position(|open| open.id == level)?;
-        let left = self.levels.get(at + 1).map(|open| open.kind);
+        let left = self.levels.get(at + 1).map(|open| open.reader.kind());
         self.levels.truncate(at + 1);
         self.line.map_carriage_returns(self.levels[at].carriage_returns);
         Some(left.map_or(Back::Same, Back::Left))
@@ -209,16 +220,21 @@ impl Session {
     /// A program has answered: makes it a level of the session.
     async fn take_over(&mut self, mut probing: Probing, status: i32) -> Result<Arrival, SessionError> {
         self.tell_chatter(Some(&mut probing))?;
-        let kind = probing.opener.kind;
+        let reader = probing.opener.reader;
+        let kind = reader.kind();
         let id = self.next_id();
         self.line.map_carriage_returns(false);
         let until = Instant::now() + self.deadlines.open;
         let number = self.next_id();
-        match kind {
-            SessionKind::Shell => self.line.type_line(&shell::preparation(&self.nonce, id, number)).await?,
-            SessionKind::Sql => {
+        match reader {
+            Reader::Shell => self.line.type_line(&shell::preparation(&self.nonce, id, number)).await?,
+            Reader::Psql => {
                 self.line.type_line(sql::QUIET_TERMINAL).await?;
                 self.line.type_line(&sql::probe(&self.nonce, number)).await?;
+            }
+            Reader::Cockroach => {
+                self.line.type_line(sql::QUIET_TERMINAL).await?;
+                self.line.type_line(&cockroach::probe(&self.nonce, number)).await?;
             }
         }
         let mut after_answer: Option<Vec<u8>> = None;
@@ -231,10 +247,14 @@ impl Session {
                 }
                 Received::Mark(Mark::Answer { number: answered, .. }) if answered == number => {
                     after_answer = Some(Vec::new());
-                    if kind == SessionKind::Sql {
-                        for line in sql::preparation(&self.nonce, id) {
-                            self.line.type_line(&line).await?;
+                    match reader {
+                        Reader::Shell => {}
+                        Reader::Psql => {
+                            for line in sql::preparation(&self.nonce, id) {
+                                self.line.type_line(&line).await?;
+                            }
                         }
+                        Reader::Cockroach => self.line.type_line(&cockroach::preparation(&self.nonce, id)).await?,
                     }
                 }
                 Received::Mark(Mark::Ready { level, .. } | Mark::SqlReady { level, .. }) if level == id => break,
@@ -256,7 +276,7 @@ impl Session {
         }
         let carriage_returns = after_answer.is_some_and(|after| after.starts_with(b"\r\n"));
         self.line.map_carriage_returns(carriage_returns);
-        self.levels.push(Level { id, kind, carriage_returns });
+        self.levels.push(Level { id, reader, carriage_returns });
         let status = if probing.same { StepStatus::Exit(status) } else { StepStatus::OpenedSession { kind } };
         Ok(status.into())
     }

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import psycopg2
+import psycopg2.extras
 
 from . import SQL_PORT, VERSION, address, dialect, parser
 from .server import too_open
@@ -189,6 +190,8 @@ def connect(given):
 
 def main(arguments):
     given = options(arguments)
+    # Without it a statement that runs could not be interrupted.
+    psycopg2.extensions.set_wait_callback(psycopg2.extras.wait_select)
     try:
         connection, host = connect(given)
     except psycopg2.OperationalError as error:
