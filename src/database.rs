@@ -1,13 +1,22 @@
-//! Databases: logging in, filling them with what breaks restores, and taking fingerprints of them.
+//! Databases: logging in, filling them with what breaks restores, and taking fingerprints of them. What is asked of a database
+//! of any kind is asked here; how each kind answers is in a file of its own.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::fingerprint::Fingerprint;
 use crate::fingerprint::copy::CopyError;
+use crate::fingerprint::server::Known;
+use crate::outcome::Observation;
+use crate::probe::DatabaseTarget;
+use crate::redact::Secret;
 
 pub mod postgres;
 mod postgres_catalog;
 pub mod postgres_corrupt;
 pub mod postgres_fingerprint;
+mod postgres_ledger;
 pub mod postgres_seed;
 mod postgres_server_hash;
 mod postgres_types;
@@ -38,5 +47,131 @@ impl Error {
     pub(crate) fn postgres(doing: impl Into<String>) -> impl FnOnce(tokio_postgres::Error) -> Self {
         let doing = doing.into();
         move |source| Self::Postgres { doing, source }
+    }
+
+    /// Whether a server that is up has judged the statement, the login or its own data, and is not just busy, starting or
+    /// stopping: then it is of the system that something is missing.
+    pub(crate) fn is_refusal(&self) -> bool {
+        match self {
+            Self::Postgres { source, .. } => postgres::is_judgement(source),
+            Self::Copy { .. } | Self::TooOld { .. } | Self::Socket { .. } | Self::Random(_) => false,
+        }
+    }
+}
+
+/// What a ledger holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LedgerRows {
+    pub rows: u64,
+    pub first: Option<u64>,
+    pub last: Option<u64>,
+    /// Numbers between the first and the last that no row has.
+    pub gaps: u64,
+    /// When the last was written, in microseconds since the epoch.
+    pub last_at_micros: Option<i64>,
+}
+
+/// Refuses a host that is a local socket.
+pub(crate) fn require_tcp(target: &DatabaseTarget) -> Result<(), Error> {
+    match target.host.is_empty() || target.host.starts_with(['/', '@']) {
+        true => Err(Error::Socket { host: target.host.clone() }),
+        false => Ok(()),
+    }
+}
+
+/// Tries a login with another password than the target's own.
+pub async fn log_in(target: &DatabaseTarget, password: &Secret) -> Observation {
+    match target.kind {
+        DatabaseKind::Postgres => postgres::log_in(target, password).await,
+    }
+}
+
+/// Gives a principal of the database another password, which no log of the server's gets to see.
+pub async fn set_password(target: &DatabaseTarget, role: &str, password: &Secret) -> Result<(), Error> {
+    match target.kind {
+        DatabaseKind::Postgres => postgres::set_password(target, role, password).await,
+    }
+}
+
+/// Fills a database that has not been seeded before with about so many bytes; same `rng`, same content. `second_role`, where a
+/// kind has roles, is made and gets grants; without one they go to whoever seeds.
+pub async fn seed(target: &DatabaseTarget, second_role: Option<&str>, bytes: u64, rng: u64) -> Result<(), Error> {
+    match target.kind {
+        DatabaseKind::Postgres => postgres_seed::seed(target, second_role.unwrap_or(&target.user), bytes, rng).await,
+    }
+}
+
+/// Digests of everything that is in a database. `except`: tables whose rows change while a drill runs. The rows of `known` tables
+/// may be taken over where the server says that they have not changed.
+pub async fn fingerprint(
+    target: &DatabaseTarget,
+    except: &[String],
+    known: BTreeMap<String, Known>,
+) -> Result<Fingerprint, Error> {
+    match target.kind {
+        DatabaseKind::Postgres => {
+            let help = postgres_fingerprint::Help { known, ..Default::default() };
+            postgres_fingerprint::fingerprint_with(target, except, &help).await
+        }
+    }
+}
+
+/// Takes half of the rows of every table away.
+pub async fn corrupt(target: &DatabaseTarget) -> Result<(), Error> {
+    match target.kind {
+        DatabaseKind::Postgres => postgres_corrupt::corrupt(target).await,
+    }
+}
+
+/// Makes what holds the ledger and the nonces, where it is not there yet.
+pub async fn prepare_ledger(target: &DatabaseTarget) -> Result<(), Error> {
+    match target.kind {
+        DatabaseKind::Postgres => postgres_ledger::prepare(target).await,
+    }
+}
+
+/// What the ledger holds now.
+pub async fn read_ledger(target: &DatabaseTarget) -> Result<LedgerRows, Error> {
+    match target.kind {
+        DatabaseKind::Postgres => postgres_ledger::read(target).await,
+    }
+}
+
+/// Writes a value under its label, over the one that is there. Makes nothing that holds them: see [`prepare_ledger`].
+pub async fn write_nonce(target: &DatabaseTarget, label: &str, value: &str) -> Result<(), Error> {
+    match target.kind {
+        DatabaseKind::Postgres => postgres_ledger::write_nonce(target, label, value).await,
+    }
+}
+
+/// Every value by its label.
+pub async fn read_nonces(target: &DatabaseTarget) -> Result<BTreeMap<String, String>, Error> {
+    match target.kind {
+        DatabaseKind::Postgres => postgres_ledger::read_nonces(target).await,
+    }
+}
+
+/// Commits rows to a ledger over one connection.
+#[derive(Debug)]
+pub struct LedgerWriter(Writer);
+
+#[derive(Debug)]
+enum Writer {
+    Postgres(postgres_ledger::Writer),
+}
+
+impl LedgerWriter {
+    /// Goes on where the ledger ends. Errors where there is none.
+    pub async fn open(target: &DatabaseTarget) -> Result<Self, Error> {
+        Ok(Self(match target.kind {
+            DatabaseKind::Postgres => Writer::Postgres(postgres_ledger::Writer::open(target).await?),
+        }))
+    }
+
+    /// Commits the next row, durably, and gives its number.
+    pub async fn commit(&mut self) -> Result<u64, Error> {
+        match &mut self.0 {
+            Writer::Postgres(writer) => writer.commit().await,
+        }
     }
 }

@@ -36,6 +36,13 @@ pub struct DatabaseTarget {
     pub password: Secret,
 }
 
+impl DatabaseTarget {
+    /// `taiga@10.1.0.4:5432/taiga`, for messages.
+    pub fn place(&self) -> String {
+        format!("{}@{}:{}/{}", self.user, self.host, self.port, self.database)
+    }
+}
+
 /// A restic repository and how to open it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ResticTarget {
@@ -64,7 +71,7 @@ pub enum Request {
     /// Fills a database with the shapes that break restores. `bytes` is the rough size; same `rng`, same content.
     SeedDatabase {
         target: DatabaseTarget,
-        second_role: String,
+        second_role: Option<String>,
         bytes: u64,
         rng: u64,
     },

@@ -52,22 +52,13 @@ impl Drop for Session {
     }
 }
 
-impl DatabaseTarget {
-    /// `taiga@10.1.0.4:5432/taiga`, for messages.
-    pub fn place(&self) -> String {
-        format!("{}@{}:{}/{}", self.user, self.host, self.port, self.database)
-    }
-}
-
 /// Connects and logs in. Errors on a path to a local socket in place of a host.
 pub async fn connect(target: &DatabaseTarget) -> Result<Session, Error> {
     connect_with(target, &target.password).await
 }
 
 async fn connect_with(target: &DatabaseTarget, password: &Secret) -> Result<Session, Error> {
-    if target.host.is_empty() || target.host.starts_with(['/', '@']) {
-        return Err(Error::Socket { host: target.host.clone() });
-    }
+    super::require_tcp(target)?;
     let mut config = Config::new();
     config
         .host(&target.host)
@@ -99,6 +90,14 @@ pub async fn log_in(target: &DatabaseTarget, password: &Secret) -> Observation {
         Error::Postgres { source, .. } if is_refusal(source.code()) => Observation::Refused { reason },
         _ => Observation::Unknown { reason },
     }
+}
+
+/// Whether a server that is up has judged what it was asked, or its own data.
+pub(super) fn is_judgement(error: &tokio_postgres::Error) -> bool {
+    // Classes of appendix A of PostgreSQL's manual: authorization, catalog name, schema name, syntax error or access
+    // rule, internal error (XX001 and XX002 are corrupted data and indexes), and a file of the server's that is gone.
+    const REFUSALS: [&str; 7] = ["28", "3D", "3F", "42", "XX001", "XX002", "58P01"];
+    error.code().is_some_and(|code| REFUSALS.iter().any(|refusal| code.code().starts_with(refusal)))
 }
 
 fn is_refusal(code: Option<&SqlState>) -> bool {

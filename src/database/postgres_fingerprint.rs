@@ -9,13 +9,13 @@ use tokio_postgres::Row;
 use super::Error;
 use super::postgres::{self, Session};
 use super::postgres_catalog::{self, DEFINITIONS, GRANTS, LARGE_OBJECTS, PASSWORDS, SEQUENCES, TABLES, settled};
+use super::postgres_ledger::LIVE_TABLES;
 use super::postgres_server_hash::{HASHES_ROWS, ServerHash};
 use super::postgres_types::Types;
 use crate::fingerprint::rows::TableDigest;
 use crate::fingerprint::server::Known;
 use crate::fingerprint::{Fingerprint, Item};
 use crate::probe::DatabaseTarget;
-use crate::probe::ledger::LIVE_TABLES;
 
 /// Everything that decides how a value is written as text, and `row_security` so that rows which a policy hides are an
 /// error and not simply gone. Rows that are only handed on come faster from one process; where the server hashes them

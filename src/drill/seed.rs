@@ -13,7 +13,6 @@ use crate::drill::{Assignment, Stage, station};
 use crate::fingerprint::Fingerprint;
 use crate::outcome::Aim;
 use crate::probe::client::ClientError;
-use crate::probe::ledger::LIVE_TABLES;
 use crate::probe::{DatabaseTarget, Reply, Request};
 use crate::scenario::{Database, FileTree, Scenario, ValueFrom};
 use crate::system::Systems;
@@ -39,8 +38,7 @@ pub async fn run(assignment: &Assignment<'_>, stage: &mut Stage, evidence: &mut 
         let nothing = Fingerprint::default();
         let fresh = fingerprint_database(&mut stage.prober, target.clone(), &database.live_tables, &nothing).await?;
         evidence.fresh.insert(name.clone(), fresh);
-        // Without one the grants go to whoever seeds.
-        let second_role = database.second_role.as_ref().map_or_else(|| target.user.clone(), |role| role.name.clone());
+        let second_role = database.second_role.as_ref().map(|role| role.name.clone());
         let request = Request::SeedDatabase { target: target.clone(), second_role, bytes, rng: assignment.rng };
         ask(&mut stage.prober, request).await?;
         if let Some(role) = &database.second_role {
@@ -172,8 +170,7 @@ pub async fn fingerprint_database(
     live: &[String],
     before: &Fingerprint,
 ) -> Result<Fingerprint, Unanswered> {
-    let except = LIVE_TABLES.iter().map(|&table| table.to_owned()).chain(live.iter().cloned()).collect();
-    match ask(prober, Request::FingerprintDatabase { target, except, known: before.known() }).await? {
+    match ask(prober, Request::FingerprintDatabase { target, except: live.to_vec(), known: before.known() }).await? {
         Reply::Fingerprint { fingerprint } => Ok(fingerprint),
         other => Err(Unanswered::unexpected(&other)),
     }

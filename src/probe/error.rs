@@ -21,11 +21,10 @@ impl Error {
     /// Whether a server that is up has judged the statement, the login or its own data, and is not just busy, starting or
     /// stopping: then it is of the system that something is missing, and not of the prober.
     pub(crate) fn is_refusal(&self) -> bool {
-        // Classes of appendix A of PostgreSQL's manual: authorization, catalog name, schema name, syntax error or access
-        // rule, internal error (XX001 and XX002 are corrupted data and indexes), and a file of the server's that is gone.
-        const REFUSALS: [&str; 7] = ["28", "3D", "3F", "42", "XX001", "XX002", "58P01"];
-        let Self::Database(database::Error::Postgres { source, .. }) = self else { return false };
-        source.code().is_some_and(|code| REFUSALS.iter().any(|refusal| code.code().starts_with(refusal)))
+        match self {
+            Self::Database(error) => error.is_refusal(),
+            Self::Command(_) | Self::Io { .. } | Self::Deadline { .. } | Self::Refused { .. } => false,
+        }
     }
 
     /// For `map_err`: says what was being done when the system refused.

@@ -1,6 +1,5 @@
 //! The ledger and the nonces: rows that tell which moment a restored database is from.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
@@ -11,12 +10,8 @@ use tokio::time::Instant;
 
 use super::serve::{Replies, Requests};
 use super::{DatabaseTarget, Error, Reply, Request};
-use crate::database::Error as DatabaseError;
-use crate::database::postgres::{self, Session};
+use crate::database::{self, LedgerWriter};
 use crate::error::chain;
-
-/// The tables that change while a drill runs; a fingerprint leaves their rows out.
-pub const LIVE_TABLES: [&str; 2] = ["public.redrill_ledger", "public.redrill_nonce"];
 
 /// The label under which [`first_write`] leaves its row.
 pub const FIRST_WRITE: &str = "first-write";
@@ -80,16 +75,6 @@ pub fn verdict(acknowledged: &[Acknowledged], survived: Survived) -> LedgerVerdi
     LedgerVerdict::Prefix { survived: rows, lost_rows, lost }
 }
 
-/// Makes both tables, if they are not there yet.
-pub(super) async fn prepare(target: &DatabaseTarget) -> Result<(), Error> {
-    const TABLES: &str = "
-        CREATE TABLE IF NOT EXISTS public.redrill_ledger (k bigint PRIMARY KEY, at timestamptz NOT NULL);
-        CREATE TABLE IF NOT EXISTS public.redrill_nonce (label text PRIMARY KEY, value text NOT NULL);";
-    let session = postgres::connect(target).await?;
-    session.batch_execute(TABLES).await.map_err(DatabaseError::postgres("make the ledger's tables"))?;
-    Ok(())
-}
-
 /// Commits rows until stdin ends, `Stop` arrives or the database fails. Errors only when a reply cannot be written.
 pub(super) async fn write<W: AsyncWrite + Unpin>(
     target: &DatabaseTarget,
@@ -98,9 +83,9 @@ pub(super) async fn write<W: AsyncWrite + Unpin>(
     replies: &mut Replies<W>,
 ) -> io::Result<()> {
     let failed = |error: Error| Reply::error(format!("keep the ledger in {}", target.place()), &error);
-    let mut writer = match Writer::open(target).await {
+    let mut writer = match LedgerWriter::open(target).await {
         Ok(writer) => writer,
-        Err(error) => return replies.send(&failed(error)).await,
+        Err(error) => return replies.send(&failed(error.into())).await,
     };
     let mut pace = tokio::time::interval(Duration::from_micros(pause_micros.max(1)));
     pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -117,71 +102,11 @@ pub(super) async fn write<W: AsyncWrite + Unpin>(
             },
             // A commit is never given up halfway: only the wait for the next one is.
             _ = pace.tick() => match writer.commit().await {
-                Ok(row) => replies.send(&Reply::Committed { k: row.k, at_micros: row.at_micros }).await?,
-                Err(error) => return replies.send(&failed(error)).await,
+                Ok(k) => replies.send(&Reply::Committed { k, at_micros: now_micros() }).await?,
+                Err(error) => return replies.send(&failed(error.into())).await,
             },
         }
     }
-}
-
-struct Writer {
-    session: Session,
-    insert: tokio_postgres::Statement,
-    last: u64,
-}
-
-impl Writer {
-    async fn open(target: &DatabaseTarget) -> Result<Self, Error> {
-        const INSERT: &str = "INSERT INTO public.redrill_ledger (k, at) VALUES ($1, clock_timestamp())";
-        let session = postgres::connect(target).await?;
-        let on = "SET synchronous_commit = on";
-        session.batch_execute(on).await.map_err(DatabaseError::postgres("make commits synchronous"))?;
-        let last = "SELECT coalesce(max(k), 0) FROM public.redrill_ledger";
-        let last = session.query_one(last, &[]).await.map_err(DatabaseError::postgres("find the ledger's end"))?;
-        let insert = session.prepare(INSERT).await.map_err(DatabaseError::postgres("prepare the next row"))?;
-        Ok(Self { session, insert, last: last.get::<_, i64>(0).unsigned_abs() })
-    }
-
-    async fn commit(&mut self) -> Result<Acknowledged, Error> {
-        let k = self.last + 1;
-        let key = i64::try_from(k).unwrap_or(i64::MAX);
-        let commit = self.session.execute(&self.insert, &[&key]).await;
-        commit.map_err(DatabaseError::postgres(format!("commit row {k}")))?;
-        self.last = k;
-        Ok(Acknowledged { k, at_micros: now_micros() })
-    }
-}
-
-pub(super) async fn read(target: &DatabaseTarget) -> Result<Reply, Error> {
-    const READ: &str = "
-        SELECT count(*), min(k), max(k), (extract(epoch FROM max(at)) * 1000000)::bigint FROM public.redrill_ledger";
-    let session = postgres::connect(target).await?;
-    let row = session.query_one(READ, &[]).await.map_err(DatabaseError::postgres("read the ledger"))?;
-    let unsigned = |column: usize| row.get::<_, Option<i64>>(column).map(i64::unsigned_abs);
-    let (rows, first, last) = (unsigned(0).unwrap_or(0), unsigned(1), unsigned(2));
-    let span = first.zip(last).map_or(0, |(first, last)| last - first + 1);
-    Ok(Reply::Ledger { rows, first, last, gaps: span.saturating_sub(rows), last_at_micros: row.get(3) })
-}
-
-pub(super) async fn write_nonce(target: &DatabaseTarget, label: &str, value: &str) -> Result<(), Error> {
-    let session = postgres::connect(target).await?;
-    put_nonce(&session, label, value).await
-}
-
-async fn put_nonce(session: &Session, label: &str, value: &str) -> Result<(), Error> {
-    const PUT: &str = "
-        INSERT INTO public.redrill_nonce (label, value) VALUES ($1, $2)
-        ON CONFLICT (label) DO UPDATE SET value = excluded.value";
-    let put = session.execute(PUT, &[&label, &value]).await;
-    put.map_err(DatabaseError::postgres(format!("write nonce {label}")))?;
-    Ok(())
-}
-
-pub(super) async fn read_nonces(target: &DatabaseTarget) -> Result<BTreeMap<String, String>, Error> {
-    let session = postgres::connect(target).await?;
-    let rows = session.query("SELECT label, value FROM public.redrill_nonce", &[]).await;
-    let rows = rows.map_err(DatabaseError::postgres("read the nonces"))?;
-    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
 /// Writes to the nonces' table until it is accepted; when that was, in microseconds since the epoch.
@@ -219,8 +144,7 @@ pub(super) async fn first_write(target: &DatabaseTarget, deadline_millis: u64) -
 const REFUSING: Duration = Duration::from_secs(15);
 
 async fn write_once(target: &DatabaseTarget) -> Result<i64, Error> {
-    let session = postgres::connect(target).await?;
-    put_nonce(&session, FIRST_WRITE, &now_micros().to_string()).await?;
+    database::write_nonce(target, FIRST_WRITE, &now_micros().to_string()).await?;
     Ok(now_micros())
 }
 

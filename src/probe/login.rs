@@ -13,11 +13,10 @@ use rand::distr::Alphanumeric;
 use tokio::net::TcpStream;
 
 use super::{LoginTarget, Reply, ResticTarget};
-use crate::command;
-use crate::database::postgres;
 use crate::error::chain;
 use crate::outcome::Observation;
 use crate::redact::Secret;
+use crate::{command, database};
 
 /// restic derives a key for each password it tries: half a second of work, more on a busy machine.
 const RESTIC_DEADLINE: Duration = Duration::from_secs(120);
@@ -36,7 +35,7 @@ pub(super) async fn log_in(target: &LoginTarget) -> Reply {
 
 async fn try_password(target: &LoginTarget, password: &Secret) -> Observation {
     match target {
-        LoginTarget::Database(target) => postgres::log_in(target, password).await,
+        LoginTarget::Database(target) => database::log_in(target, password).await,
         LoginTarget::Restic(target) => restic(target, password).await,
         LoginTarget::Http { url, user, password: _ } => {
             let answer = tokio::time::timeout(HTTP_DEADLINE, http_basic(url, user, password)).await;

@@ -6,9 +6,8 @@ use std::process::ExitCode;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 
-use super::{Error, Reply, Request, archive, files, isolation, ledger, login};
-use crate::database::postgres;
-use crate::database::postgres_fingerprint::{self, Help};
+use super::{DatabaseTarget, Error, Reply, Request, archive, files, isolation, ledger, login};
+use crate::database::{self, LedgerRows};
 
 /// No request is anywhere near this long: a greater length is a stream out of step.
 const REQUEST_LIMIT: usize = 16 << 20;
@@ -97,7 +96,7 @@ async fn answer(request: Request) -> Reply {
 async fn carry_out(request: Request) -> Result<Reply, Error> {
     Ok(match request {
         Request::SeedDatabase { target, second_role, bytes, rng } => {
-            crate::database::postgres_seed::seed(&target, &second_role, bytes, rng).await?;
+            database::seed(&target, second_role.as_deref(), bytes, rng).await?;
             Reply::Done
         }
         Request::SeedFiles { root, bytes, rng, owner, group } => {
@@ -105,26 +104,24 @@ async fn carry_out(request: Request) -> Result<Reply, Error> {
             Reply::Done
         }
         Request::SetPassword { target, role, password } => {
-            postgres::set_password(&target, &role, &password).await?;
+            database::set_password(&target, &role, &password).await?;
             Reply::Done
         }
         Request::PrepareLedger { target } => {
-            ledger::prepare(&target).await?;
+            database::prepare_ledger(&target).await?;
             Reply::Done
         }
         // `serve` hands a ledger its requests; a stop that comes after its end is fine.
         Request::Ledger { .. } | Request::Stop => Reply::Done,
-        Request::ReadLedger { target } => ledger::read(&target).await?,
+        Request::ReadLedger { target } => read_ledger(&target).await?,
         Request::WriteNonce { target, label, value } => {
-            ledger::write_nonce(&target, &label, &value).await?;
+            database::write_nonce(&target, &label, &value).await?;
             Reply::Done
         }
-        Request::ReadNonces { target } => Reply::Nonces { values: ledger::read_nonces(&target).await? },
+        Request::ReadNonces { target } => Reply::Nonces { values: database::read_nonces(&target).await? },
         Request::Login { target, expected: _ } => login::log_in(&target).await,
         Request::FingerprintDatabase { target, except, known } => {
-            let help = Help { known, ..Help::default() };
-            let fingerprint = postgres_fingerprint::fingerprint_with(&target, &except, &help).await?;
-            Reply::Fingerprint { fingerprint }
+            Reply::Fingerprint { fingerprint: database::fingerprint(&target, &except, known).await? }
         }
         Request::FingerprintFiles { root } => {
             let fingerprint = blocking(move || crate::fingerprint::tree::fingerprint(root.as_ref())).await?;
@@ -134,7 +131,7 @@ async fn carry_out(request: Request) -> Result<Reply, Error> {
         Request::ReadArchiver { target } => archive::state(&target).await?,
         Request::ReadIdentifier { target } => archive::identifier(&target).await?,
         Request::CorruptDatabase { target } => {
-            crate::database::postgres_corrupt::corrupt(&target).await?;
+            database::corrupt(&target).await?;
             Reply::Done
         }
         Request::Isolation { addresses } => Reply::Reached { addresses: isolation::reached(&addresses).await },
@@ -142,6 +139,11 @@ async fn carry_out(request: Request) -> Result<Reply, Error> {
             Reply::Wrote { at_micros: ledger::first_write(&target, deadline_millis).await? }
         }
     })
+}
+
+async fn read_ledger(target: &DatabaseTarget) -> Result<Reply, Error> {
+    let LedgerRows { rows, first, last, gaps, last_at_micros } = database::read_ledger(target).await?;
+    Ok(Reply::Ledger { rows, first, last, gaps, last_at_micros })
 }
 
 /// File work blocks: it must not hold up a ledger's or a login's connection.
