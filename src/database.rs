@@ -12,6 +12,10 @@ use crate::outcome::Observation;
 use crate::probe::DatabaseTarget;
 use crate::redact::Secret;
 
+mod cockroach;
+mod cockroach_catalog;
+pub mod cockroach_fingerprint;
+mod cockroach_seed;
 pub mod postgres;
 mod postgres_catalog;
 pub mod postgres_corrupt;
@@ -26,6 +30,7 @@ mod postgres_types;
 #[serde(rename_all = "snake_case")]
 pub enum DatabaseKind {
     Postgres,
+    Cockroach,
 }
 
 /// Why a database could not be worked with. The database's own words are in the source.
@@ -39,6 +44,8 @@ pub enum Error {
     TooOld { version: String },
     #[error("`{host}` is no TCP address: a local socket may trust anyone, so a login over it proves nothing")]
     Socket { host: String },
+    #[error("configure TLS")]
+    Tls(#[source] rustls::Error),
     #[error("no random numbers for a password's salt")]
     Random(#[source] std::io::Error),
 }
@@ -54,7 +61,7 @@ impl Error {
     pub(crate) fn is_refusal(&self) -> bool {
         match self {
             Self::Postgres { source, .. } => postgres::is_judgement(source),
-            Self::Copy { .. } | Self::TooOld { .. } | Self::Socket { .. } | Self::Random(_) => false,
+            Self::Copy { .. } | Self::TooOld { .. } | Self::Socket { .. } | Self::Tls(_) | Self::Random(_) => false,
         }
     }
 }
@@ -82,14 +89,14 @@ pub(crate) fn require_tcp(target: &DatabaseTarget) -> Result<(), Error> {
 /// Tries a login with another password than the target's own.
 pub async fn log_in(target: &DatabaseTarget, password: &Secret) -> Observation {
     match target.kind {
-        DatabaseKind::Postgres => postgres::log_in(target, password).await,
+        DatabaseKind::Postgres | DatabaseKind::Cockroach => postgres::log_in(target, password).await,
     }
 }
 
 /// Gives a principal of the database another password, which no log of the server's gets to see.
 pub async fn set_password(target: &DatabaseTarget, role: &str, password: &Secret) -> Result<(), Error> {
     match target.kind {
-        DatabaseKind::Postgres => postgres::set_password(target, role, password).await,
+        DatabaseKind::Postgres | DatabaseKind::Cockroach => postgres::set_password(target, role, password).await,
     }
 }
 
@@ -98,6 +105,7 @@ pub async fn set_password(target: &DatabaseTarget, role: &str, password: &Secret
 pub async fn seed(target: &DatabaseTarget, second_role: Option<&str>, bytes: u64, rng: u64) -> Result<(), Error> {
     match target.kind {
         DatabaseKind::Postgres => postgres_seed::seed(target, second_role.unwrap_or(&target.user), bytes, rng).await,
+        DatabaseKind::Cockroach => cockroach_seed::seed(target, second_role.unwrap_or(&target.user), bytes, rng).await,
     }
 }
 
@@ -113,6 +121,7 @@ pub async fn fingerprint(
             let help = postgres_fingerprint::Help { known, ..Default::default() };
             postgres_fingerprint::fingerprint_with(target, except, &help).await
         }
+        DatabaseKind::Cockroach => cockroach_fingerprint::fingerprint(target, except).await,
     }
 }
 
@@ -120,34 +129,35 @@ pub async fn fingerprint(
 pub async fn corrupt(target: &DatabaseTarget) -> Result<(), Error> {
     match target.kind {
         DatabaseKind::Postgres => postgres_corrupt::corrupt(target).await,
+        DatabaseKind::Cockroach => cockroach::corrupt(target).await,
     }
 }
 
 /// Makes what holds the ledger and the nonces, where it is not there yet.
 pub async fn prepare_ledger(target: &DatabaseTarget) -> Result<(), Error> {
     match target.kind {
-        DatabaseKind::Postgres => postgres_ledger::prepare(target).await,
+        DatabaseKind::Postgres | DatabaseKind::Cockroach => postgres_ledger::prepare(target).await,
     }
 }
 
 /// What the ledger holds now.
 pub async fn read_ledger(target: &DatabaseTarget) -> Result<LedgerRows, Error> {
     match target.kind {
-        DatabaseKind::Postgres => postgres_ledger::read(target).await,
+        DatabaseKind::Postgres | DatabaseKind::Cockroach => postgres_ledger::read(target).await,
     }
 }
 
 /// Writes a value under its label, over the one that is there. Makes nothing that holds them: see [`prepare_ledger`].
 pub async fn write_nonce(target: &DatabaseTarget, label: &str, value: &str) -> Result<(), Error> {
     match target.kind {
-        DatabaseKind::Postgres => postgres_ledger::write_nonce(target, label, value).await,
+        DatabaseKind::Postgres | DatabaseKind::Cockroach => postgres_ledger::write_nonce(target, label, value).await,
     }
 }
 
 /// Every value by its label.
 pub async fn read_nonces(target: &DatabaseTarget) -> Result<BTreeMap<String, String>, Error> {
     match target.kind {
-        DatabaseKind::Postgres => postgres_ledger::read_nonces(target).await,
+        DatabaseKind::Postgres | DatabaseKind::Cockroach => postgres_ledger::read_nonces(target).await,
     }
 }
 
@@ -164,7 +174,9 @@ impl LedgerWriter {
     /// Goes on where the ledger ends. Errors where there is none.
     pub async fn open(target: &DatabaseTarget) -> Result<Self, Error> {
         Ok(Self(match target.kind {
-            DatabaseKind::Postgres => Writer::Postgres(postgres_ledger::Writer::open(target).await?),
+            DatabaseKind::Postgres | DatabaseKind::Cockroach => {
+                Writer::Postgres(postgres_ledger::Writer::open(target).await?)
+            }
         }))
     }
 

@@ -32,37 +32,58 @@ impl RowSum {
 #[derive(Debug)]
 pub struct TableDigest {
     reader: CopyReader,
+    rows: RowsDigest,
+}
+
+/// Digests one table row by row, each as a binary COPY has it: its field count, then per field its length (-1 for NULL) and its
+/// bytes. In constant memory.
+#[derive(Debug)]
+pub struct RowsDigest {
     sum: RowSum,
     sketch: Sketch,
     key: Vec<usize>,
 }
 
+impl RowsDigest {
+    /// `key`: positions (from 0) and names of the columns that tell rows apart; empty where a table has no primary key.
+    pub fn new(key: Vec<usize>, key_names: Vec<String>) -> Self {
+        Self { sum: RowSum::default(), sketch: Sketch::new(key_names), key }
+    }
+
+    pub fn add(&mut self, row: &[u8]) {
+        let digest = XxHash3_128::oneshot(row);
+        self.sum.add(digest);
+        // Half of it tells rows apart well enough to name the ones that differ.
+        let of_row = digest as u64;
+        let of_key = if self.key.is_empty() { of_row } else { key_digest(row, &self.key) };
+        self.sketch.add(of_key, of_row);
+    }
+
+    /// Puts the digest into a fingerprint under this name.
+    pub fn put(self, name: String, fingerprint: &mut Fingerprint) {
+        if self.sum.rows > 0 {
+            fingerprint.sketches.insert(name.clone(), self.sketch);
+        }
+        fingerprint.items.insert(name, self.sum.item());
+    }
+}
+
 impl TableDigest {
     /// `key`: positions (from 0) and names of the columns that tell rows apart; empty where a table has no primary key.
     pub fn new(key: Vec<usize>, key_names: Vec<String>) -> Self {
-        Self { reader: CopyReader::default(), sum: RowSum::default(), sketch: Sketch::new(key_names), key }
+        Self { reader: CopyReader::default(), rows: RowsDigest::new(key, key_names) }
     }
 
     /// Takes the next chunk of the stream.
     pub fn feed(&mut self, chunk: &[u8]) -> Result<(), CopyError> {
-        let Self { reader, sum, sketch, key } = self;
-        reader.feed(chunk, |row| {
-            let digest = XxHash3_128::oneshot(row);
-            sum.add(digest);
-            // Half of it tells rows apart well enough to name the ones that differ.
-            let of_row = digest as u64;
-            let of_key = if key.is_empty() { of_row } else { key_digest(row, key) };
-            sketch.add(of_key, of_row);
-        })
+        let Self { reader, rows } = self;
+        reader.feed(chunk, |row| rows.add(row))
     }
 
     /// Puts the digest into a fingerprint under this name. Errors when the stream has not ended properly.
     pub fn finish(self, name: String, fingerprint: &mut Fingerprint) -> Result<(), CopyError> {
         self.reader.finish()?;
-        if self.sum.rows > 0 {
-            fingerprint.sketches.insert(name.clone(), self.sketch);
-        }
-        fingerprint.items.insert(name, self.sum.item());
+        self.rows.put(name, fingerprint);
         Ok(())
     }
 }

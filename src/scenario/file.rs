@@ -181,7 +181,7 @@ impl<'r> ScenarioReader<'r> {
     fn database(&self, node: &Node) -> Option<Database> {
         let r = self.reader;
         let mut fields = r.fields(node)?;
-        let kind = fields.required("kind", |node| r.word(node, &[("postgres", DatabaseKind::Postgres)]));
+        let kind = fields.required("kind", |node| self.database_kind(node));
         let cluster = self.cluster_of(&mut fields);
         let host = fields.required("host", |node| self.host(node));
         let port = fields.required("port", |node| r.number(node));
@@ -207,6 +207,10 @@ impl<'r> ScenarioReader<'r> {
             restored_in: restored_in?,
             source: r.source(node.line),
         })
+    }
+
+    fn database_kind(&self, node: &Node) -> Option<DatabaseKind> {
+        self.reader.word(node, &[("postgres", DatabaseKind::Postgres), ("cockroach", DatabaseKind::Cockroach)])
     }
 
     fn login(&self, node: &Node) -> Option<Login> {

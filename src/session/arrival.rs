@@ -94,7 +94,7 @@ impl Session {
     async fn wait(&mut self, mut probing: Option<Probing>, until: Instant) -> Result<Answer, SessionError> {
         let mut heard = Instant::now();
         let mut printed = false;
-        let mut end = Vec::new();
+        let mut output = cockroach::Output::default();
         loop {
             let cursor = self.transcript.cursor_line();
             let wake = [
@@ -106,18 +106,20 @@ impl Session {
                 hint::is_question(&cursor).then(|| heard + self.deadlines.question),
             ];
             let wake = wake.into_iter().flatten().min().unwrap_or(until);
-            match self.line.receive(wake).await? {
-                Received::Output(mut bytes) => {
+            let received = self.line.receive(wake).await?;
+            if !matches!(received, Received::Output(_)) {
+                self.heard(&output.rest(), &mut probing)?;
+            }
+            match received {
+                Received::Output(bytes) => {
                     heard = Instant::now();
-                    if self.reader() == Reader::Cockroach {
-                        // It puts a blank behind its prompt, which is a mark.
-                        bytes.drain(..usize::from(!printed && bytes.starts_with(b" ")));
-                        end.extend_from_slice(&bytes);
-                        end.drain(..end.len().saturating_sub(cockroach::PROMPT_LENGTH));
-                    }
                     printed = true;
+                    let (bytes, more) = match self.reader() {
+                        Reader::Cockroach => output.take(&bytes),
+                        Reader::Shell | Reader::Psql => (bytes, false),
+                    };
                     self.heard(&bytes, &mut probing)?;
-                    if cockroach::wants_more(&end) {
+                    if more {
                         return Ok(Answer::Wants(Wants::More));
                     }
                 }
@@ -150,14 +152,7 @@ impl Session {
                         return self.give_up(probing, hint).await.map(Answer::Ended);
                     }
                     if let (true, Some(probing)) = (probe, &mut probing) {
-                        let number = self.next_id();
-                        probing.sent.push(number);
-                        let probe = match probing.opener.reader {
-                            Reader::Shell => shell::probe(&self.nonce, number),
-                            Reader::Psql => sql::probe(&self.nonce, number),
-                            Reader::Cockroach => cockroach::probe(&self.nonce, number),
-                        };
-                        self.line.type_line(&probe).await?;
+                        self.probe(probing).await?;
                     }
                 }
                 Received::Gone(exit) => {
@@ -166,6 +161,17 @@ impl Session {
                 }
             }
         }
+    }
+
+    async fn probe(&mut self, probing: &mut Probing) -> Result<(), SessionError> {
+        let number = self.next_id();
+        probing.sent.push(number);
+        let probe = match probing.opener.reader {
+            Reader::Shell => shell::probe(&self.nonce, number),
+            Reader::Psql => sql::probe(&self.nonce, number),
+            Reader::Cockroach => cockroach::probe(&self.nonce, number),
+        };
+        self.line.type_line(&probe).await
     }
 
     fn heard(&mut self, bytes: &[u8], probing: &mut Option<Probing>) -> Result<(), SessionError> {

@@ -8,9 +8,7 @@ use super::shell;
 
 /// What its prompts hold at least, more blanks than any output puts in front of an arrow at its end.
 const BLANKS: usize = 40;
-const ARROW: &str = "-> ";
-/// What of the output has to be kept to tell a prompt of a further line.
-pub const PROMPT_LENGTH: usize = BLANKS + ARROW.len();
+const ARROW: &[u8] = b"-> ";
 
 /// Whether it gets its statements from the terminal: `cockroach sql` without `-e`, `-f` and the like.
 pub fn is_interactive(arguments: &[String]) -> bool {
@@ -34,11 +32,37 @@ pub fn preparation(nonce: &Nonce, level: LevelId) -> String {
     format!("\\set prompt1 @{}P:{level}:%>@", nonce.opening_tail())
 }
 
-/// Whether the output ends with its prompt for the rest of a statement.
-pub fn wants_more(output: &[u8]) -> bool {
-    output.strip_suffix(ARROW.as_bytes()).is_some_and(|before| {
-        before.len() >= BLANKS && before[before.len() - BLANKS..].iter().all(|&byte| byte == b' ')
-    })
+/// Output in which the prompt for the rest of a statement is looked for. It is no output: it stands where the next line of
+/// it would begin.
+#[derive(Debug, Default)]
+pub struct Output {
+    /// What has printed since the statement was typed; its prompt has a blank behind it.
+    begun: bool,
+    /// An end of it that may become the prompt.
+    held: Vec<u8>,
+}
+
+impl Output {
+    /// Takes what was printed, gives what is certain to be output, and whether the prompt was seen.
+    pub fn take(&mut self, bytes: &[u8]) -> (Vec<u8>, bool) {
+        let blank = usize::from(!self.begun && bytes.starts_with(b" "));
+        self.begun |= !bytes.is_empty();
+        let mut output = std::mem::take(&mut self.held);
+        output.extend_from_slice(&bytes[blank..]);
+        let arrow = (0..=ARROW.len()).rev().find(|&length| output.ends_with(&ARROW[..length])).unwrap_or(0);
+        let before = output[..output.len() - arrow].iter().rev().take_while(|&&byte| byte == b' ').count();
+        if arrow == ARROW.len() && before >= BLANKS {
+            output.truncate(output.len() - arrow - before);
+            return (output, true);
+        }
+        self.held = output.split_off(output.len() - arrow - before);
+        (output, false)
+    }
+
+    /// What was held back after all: something else than output came.
+    pub fn rest(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.held)
+    }
 }
 
 #[cfg(test)]
@@ -70,12 +94,25 @@ mod tests {
         }
     }
 
+    /// All output of these pieces, and whether the prompt was seen behind the last.
+    fn taken(pieces: &[&str]) -> (String, bool) {
+        let (mut output, mut all, mut more) = (Output::default(), Vec::new(), false);
+        for piece in pieces {
+            let (certain, seen) = output.take(piece.as_bytes());
+            all.extend(certain);
+            more = seen;
+        }
+        all.extend(output.rest());
+        (String::from_utf8(all).expect("text"), more)
+    }
+
     #[test]
-    fn only_the_prompt_of_a_further_line_wants_more() {
-        let prompt = format!("{}-> ", " ".repeat(BLANKS + 20));
-        assert!(wants_more(prompt.as_bytes()) && wants_more(format!("x\n{prompt}").as_bytes()));
-        for other in ["-> ", "    -> ", "", "shop=> ", &format!("{}->", " ".repeat(60)), &format!("{prompt}FROM 'x'")] {
-            assert!(!wants_more(other.as_bytes()), "{other}");
+    fn only_the_prompt_of_a_further_line_wants_more_and_it_is_no_output() {
+        let blanks = " ".repeat(BLANKS + 20);
+        assert_eq!(taken(&[&format!(" {blanks}-> ")]), (String::new(), true));
+        assert_eq!(taken(&[" x\n", &blanks, "-", "> "]), ("x\n".to_owned(), true));
+        for other in ["a -> ", "a", "-> x\n", &format!("x{blanks}->"), &format!("x{blanks}-> FROM 'x'")] {
+            assert_eq!(taken(&[other]), (other.to_owned(), false));
         }
     }
 

@@ -58,12 +58,17 @@ PUT = [
         " WHERE datname NOT IN ('template0', 'template1') ORDER BY 1"),
     (r"SHOW\s+TABLES", "SELECT n.nspname AS schema_name, c.relname AS table_name, CASE c.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN"
         " 'materialized view' WHEN 'S' THEN 'sequence' ELSE 'table' END AS type, pg_get_userbyid(c.relowner) AS owner FROM pg_class c"
-        " JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S') AND n.nspname NOT LIKE 'pg\\_%'"
+        " JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S') AND n.nspname NOT LIKE 'pg!_%' ESCAPE '!'"
         " AND n.nspname NOT IN ('information_schema', 'crdb_internal') ORDER BY 1, 2"),
-    (r"SHOW\s+(?:USERS|ROLES)", "SELECT rolname AS username FROM pg_roles WHERE rolname NOT LIKE 'pg\\_%' ORDER BY 1"),
+    (r"SHOW\s+(?:USERS|ROLES)", "SELECT rolname AS username FROM pg_roles WHERE rolname NOT LIKE 'pg!_%' ESCAPE '!' ORDER BY 1"),
     (r"SHOW\s+DATABASE", "SELECT current_database() AS database"),
     (r"SHOW\s+crdb_version", "SELECT " + "'" + VERSION.replace("'", "''") + "' AS crdb_version"),
     (r"SELECT\s+version\s*\(\s*\)", "SELECT " + "'" + VERSION.replace("'", "''") + "' AS version"),
+    # Half of a table, as the prober takes it away.
+    (r"DELETE\s+FROM\s+(.+?)\s+WHERE\s+true\s+LIMIT\s+(\d+)", r"DELETE FROM \1 WHERE ctid = ANY (ARRAY(SELECT ctid FROM \1 LIMIT \2))"),
+    # The role that may do all.
+    (r"GRANT\s+admin\s+TO\s+(\S+)", r"ALTER ROLE \1 SUPERUSER CREATEDB CREATEROLE"),
+    (r"REVOKE\s+admin\s+FROM\s+(\S+)", r"ALTER ROLE \1 NOSUPERUSER"),
     (r"SHOW\s+TRANSACTION\s+STATUS", "SELECT 'NoTxn' AS \"TRANSACTION STATUS\""),
     # Taken without effect: nothing here goes by them.
     (r"SET\s+CLUSTER\s+SETTING\s+.+", "SET redrill.ignored = 'a cluster setting'"),
@@ -119,8 +124,9 @@ def one(statement, keep):
     if acted:
         return f"SELECT * FROM {acted}"
     for form, words in PUT:
-        if form.fullmatch(statement):
-            return words
+        match = form.fullmatch(statement)
+        if match:
+            return match.expand(words)
     if FOREIGN.match(statement):
         raise Refusal(f"redrill's stand-in does not have this form of {' '.join(statement.split()[:2]).upper()}", "0A000")
     # A statement as the source of rows, in brackets.

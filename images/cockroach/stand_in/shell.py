@@ -25,12 +25,14 @@ PROMPT = "%n@%M/%/%x>"
 
 
 class Shell:
-    def __init__(self, connection, host, interactive):
-        self.connection, self.host, self.interactive = connection, host, interactive
+    def __init__(self, connection, host, secret, interactive):
+        self.connection, self.host, self.secret, self.interactive = connection, host, secret, interactive
         self.prompt, self.failed = PROMPT, False
 
     def statement(self, text):
         """Runs one statement; prints what came, or why not."""
+        if use := re.fullmatch(r"(?:USE|SET\s+DATABASE\s*=)\s*(\S+)", text, re.I):
+            return self.use(dialect.unquoted(use.group(1)))
         try:
             with self.connection.cursor() as cursor:
                 cursor.execute(text)
@@ -41,6 +43,19 @@ class Shell:
             print(complaint(error), file=sys.stderr, flush=True)
             if self.connection.closed:
                 raise SystemExit(1) from None
+
+    def use(self, name):
+        """Goes to another database. PostgreSQL's sessions stay where they are, so it takes another one."""
+        try:
+            connection = psycopg2.connect(self.connection.dsn, dbname=name, **self.secret)
+        except psycopg2.OperationalError as error:
+            self.failed = True
+            print(f"ERROR: {str(error).strip()}", file=sys.stderr, flush=True)
+            return
+        connection.autocommit = True
+        self.connection.close()
+        self.connection, self.failed = connection, False
+        print("SET", flush=True)
 
     def show(self, cursor):
         if cursor.description is None:
@@ -161,14 +176,14 @@ def options(arguments):
 
 
 def connect(given):
-    """Gives the connection, and the host as it was named."""
+    """Gives the connection, the host as it was named, and the password where there is one."""
     if given.url:
         connection = psycopg2.connect(given.url)
-        return connection, connection.info.host
+        return connection, connection.info.host, {}
     host, port = address(given.host, "localhost", given.port)
     target = {"host": host, "port": port, "user": given.user, "dbname": given.database, "application_name": "$ cockroach sql"}
     if given.insecure:
-        return psycopg2.connect(**target, sslmode="disable"), host
+        return psycopg2.connect(**target, sslmode="disable"), host, {}
     path = lambda name: os.path.join(given.certs_dir, name)  # noqa: E731
     if not os.path.exists(path("ca.crt")):
         sys.exit("ERROR: cannot load certificates.\nCheck your certificate settings, set --certs-dir, or use --insecure for insecure clusters.")
@@ -177,7 +192,7 @@ def connect(given):
     if os.path.exists(certificate) and os.path.exists(key):
         if wrong := too_open(key):
             sys.exit(f"ERROR: cannot load certificates.\n{wrong}")
-        return psycopg2.connect(**target, sslcert=certificate, sslkey=key), host
+        return psycopg2.connect(**target, sslcert=certificate, sslkey=key), host, {}
     # None of its own: libpq would look in the person's home.
     target |= {"sslcert": "", "sslkey": ""}
     print(f'Connecting to server "{host}:{port}" as user "{given.user}".', file=sys.stderr)
@@ -185,7 +200,7 @@ def connect(given):
         password = getpass.getpass("Enter password: ")
     except EOFError:
         sys.exit("ERROR: no password")
-    return psycopg2.connect(**target, password=password), host
+    return psycopg2.connect(**target, password=password), host, {"password": password}
 
 
 def main(arguments):
@@ -193,13 +208,13 @@ def main(arguments):
     # Without it a statement that runs could not be interrupted.
     psycopg2.extensions.set_wait_callback(psycopg2.extras.wait_select)
     try:
-        connection, host = connect(given)
+        connection, host, secret = connect(given)
     except psycopg2.OperationalError as error:
         print(f"ERROR: {str(error).strip()}\nFailed running \"sql\"", file=sys.stderr)
         return 1
     connection.autocommit = True
     interactive = sys.stdin.isatty() and not given.execute and not given.file
-    shell = Shell(connection, host, interactive or given.format == "table")
+    shell = Shell(connection, host, secret, interactive or given.format == "table")
     if interactive:
         failed = shell.interact()
     else:

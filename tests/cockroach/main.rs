@@ -1,0 +1,4 @@
+//! CockroachDB's stand-in as a pod: its backup and restore as a page has them typed, and what the prober makes of it.
+
+mod place;
+mod recovery;
