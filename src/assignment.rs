@@ -8,12 +8,15 @@ use jiff::Zoned;
 
 use crate::check::Checked;
 use crate::doctor::go_module::GCS_SERVER;
+use crate::doctor::real_program::{RealProgram, StandIn};
 use crate::doctor::{Requirements, Tools};
-use crate::outcome::{DrillOutcome, ErratumOutcome, Note};
+use crate::drill::record::Halt;
+use crate::outcome::{DrillOutcome, ErratumOutcome, Note, ProgramLabel};
 use crate::plan::{AsWritten, DrillPlan};
 use crate::problem::{Problem, Problems};
-use crate::scenario::{EnvironmentName, Erratum, Scenario, Scenarios, StoreKind};
-use crate::system::image;
+use crate::runtime;
+use crate::scenario::{EnvironmentName, Erratum, ImageBinding, Scenario, Scenarios, StoreKind};
+use crate::system::image::{self, LocalImage};
 
 /// A scenario with all that it names.
 pub struct PreparedScenario {
@@ -106,6 +109,10 @@ impl Prepared {
     pub fn is_for(&self, versions: &Versions) -> bool {
         self.scenarios.iter().all(|scenario| {
             let versions = versions.get(&scenario.scenario.name);
+            let is_there = |real: &RealProgram| versions.is_some_and(|versions| versions.contains_key(real.name));
+            if scenario.scenario.real_programs().any(is_there) {
+                return false;
+            }
             let holds = |erratum: &Erratum| versions.is_none_or(|versions| erratum.versions.holds_for(versions));
             scenario.scenario.errata.iter().all(holds)
         })
@@ -149,10 +156,44 @@ impl PreparedScenario {
         if self.scenario.stores.values().any(|store| store.kind == StoreKind::Gcs) {
             requirements.go(&GCS_SERVER, &format!("scenario {}", self.scenario.name));
         }
+        for real in self.scenario.real_programs() {
+            requirements.real(real.name, &format!("scenario {}", self.scenario.name));
+        }
         if !self.scenario.repositories.is_empty() {
             requirements.package("restic", "the prober");
         }
         requirements
+    }
+
+    /// Why it cannot run: a program is not there whose stand-in was not asked for.
+    pub fn missing(&self, tools: &Tools, simulate: &[String]) -> Option<Halt> {
+        let missing = self.scenario.real_programs().find(|real| match real.stand_in {
+            StandIn::WhenAskedFor => tools.get(real.name).is_none() && !simulate.iter().any(|name| name == real.name),
+        })?;
+        Some(Halt::unverified(format!("missing: {}", missing.wanted()), missing.remedy()))
+    }
+
+    /// An image as it runs: with the real program where this machine has it.
+    pub fn image(&self, reference: &str, image: &LocalImage, tools: &Tools) -> runtime::Image {
+        let real = self.scenario.images.get(reference).and_then(|binding| binding.real);
+        match real.and_then(|real| Some((real.name, tools.get(real.name)?))) {
+            Some((name, tool)) => image.image.clone().with_file(name, &tool.path),
+            None => image.image.clone(),
+        }
+    }
+
+    /// Images that hold a stand-in.
+    fn simulated(&self) -> Vec<Note> {
+        let bindings = self.scenario.images.iter().filter(|(_, image)| image.program == ProgramLabel::Simulated);
+        let note = |(reference, binding): (&String, &ImageBinding)| Note {
+            source: Some(binding.source.clone()),
+            what: format!("image {reference}"),
+            why: match binding.real {
+                Some(real) => format!("redrill's stand-in for `{}`", real.name),
+                None => "a stand-in".to_owned(),
+            },
+        };
+        bindings.map(note).collect()
     }
 
     /// What is known of a drill before it starts.
@@ -189,7 +230,7 @@ impl PreparedScenario {
             waived: self.checked.plan.waived.clone(),
             provided: plan.provided.clone(),
             left_out: self.left_out(&plan.name),
-            simulated: Vec::new(),
+            simulated: self.simulated(),
             leftovers: Vec::new(),
             digests: self.digests(tools),
             versions: tools.versions(),

@@ -71,11 +71,19 @@ fn read_systems(scenario: &Scenario) -> Result<Systems, Problems> {
 }
 
 fn images(scenario: &Scenario, systems: &Systems) -> Result<BTreeMap<String, LocalImage>, Problems> {
+    let mut problems = Problems::default();
     let bindings = scenario.images.iter().map(|(reference, image)| {
         let binding = Binding { folder: image.folder.clone(), label: image.program, source: image.source.clone() };
         (reference.clone(), binding)
     });
-    Images::new(bindings.collect()).resolve(&systems.images())
+    let images = problems.keep(Images::new(bindings.collect()).resolve(&systems.images()));
+    for (reference, image) in images.iter().flatten() {
+        let Some(binding) = scenario.images.get(reference) else { continue };
+        let Some(real) = binding.real.filter(|real| !image.image.has_file(real.name)) else { continue };
+        let message = format!("the image copies no file called `{}` that the real one could replace", real.name);
+        problems.push(Problem::new(&binding.source, message));
+    }
+    problems.or(images)
 }
 
 /// What the manifests ask for and the cluster does not have.

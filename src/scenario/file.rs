@@ -8,6 +8,7 @@ use jiff::civil::Date;
 use super::reader::{Fields, Reader};
 use super::yaml::{self, Node};
 use super::*;
+use crate::doctor::real_program::{REAL_PROGRAMS, RealProgram};
 use crate::outcome::{Acceptance, ObjectiveKind, ProgramLabel, Verdict};
 use crate::problem::{Problem, Problems};
 
@@ -165,8 +166,14 @@ impl<'r> ScenarioReader<'r> {
         let mut fields = self.reader.fields(node)?;
         let folder = fields.required("folder", |node| self.path(node, "image folder"));
         let program = fields.required("program", |node| self.program_label(node));
+        let real = fields.optional("real", |node| self.real_program(node));
         fields.close();
-        Some(ImageBinding { folder: folder?, program: program?, source: self.reader.source(node.line) })
+        Some(ImageBinding { folder: folder?, program: program?, real: real?, source: self.reader.source(node.line) })
+    }
+
+    fn real_program(&self, node: &Node) -> Option<&'static RealProgram> {
+        let words: Vec<_> = REAL_PROGRAMS.iter().map(|program| (program.name, program)).collect();
+        self.reader.word(node, &words)
     }
 
     fn program_label(&self, node: &Node) -> Option<ProgramLabel> {
