@@ -13,6 +13,7 @@ mod document;
 mod drill;
 mod erratum;
 mod file;
+mod image;
 mod procedure;
 mod promise;
 mod reader;

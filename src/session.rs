@@ -15,11 +15,13 @@ use crate::runtime::{ByteReader, ByteWriter};
 
 mod arrival;
 mod cockroach;
+mod giving_up;
 mod hint;
 mod line;
 mod opener;
 mod probing;
 pub mod pty;
+mod reader;
 mod sentinel;
 mod shell;
 mod sql;
@@ -32,7 +34,7 @@ pub use transcript::{Append, OutputSink, Redact};
 
 use arrival::{Answer, Arrival, Wants};
 use line::Line;
-use opener::Reader;
+use reader::Reader;
 use sentinel::{LevelId, Nonce};
 use sql::SqlState;
 use transcript::Transcript;

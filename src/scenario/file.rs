@@ -8,8 +8,7 @@ use jiff::civil::Date;
 use super::reader::{Fields, Reader};
 use super::yaml::{self, Node};
 use super::*;
-use crate::doctor::real_program::{REAL_PROGRAMS, RealProgram};
-use crate::outcome::{Acceptance, ObjectiveKind, ProgramLabel, Verdict};
+use crate::outcome::{Acceptance, ObjectiveKind, Verdict};
 use crate::problem::{Problem, Problems};
 
 impl Scenario {
@@ -160,29 +159,6 @@ impl<'r> ScenarioReader<'r> {
         }
         let message = format!("{what} `{text}` is not there: looked for {}", path.display());
         self.reader.refuse(node.line, message)
-    }
-
-    fn image(&self, node: &Node) -> Option<ImageBinding> {
-        let mut fields = self.reader.fields(node)?;
-        let folder = fields.required("folder", |node| self.path(node, "image folder"));
-        let program = fields.required("program", |node| self.program_label(node));
-        let real = fields.optional("real", |node| self.real_program(node));
-        fields.close();
-        Some(ImageBinding { folder: folder?, program: program?, real: real?, source: self.reader.source(node.line) })
-    }
-
-    fn real_program(&self, node: &Node) -> Option<&'static RealProgram> {
-        let words: Vec<_> = REAL_PROGRAMS.iter().map(|program| (program.name, program)).collect();
-        self.reader.word(node, &words)
-    }
-
-    fn program_label(&self, node: &Node) -> Option<ProgramLabel> {
-        let words = [
-            ("real", ProgramLabel::Real),
-            ("rewritten", ProgramLabel::Rewritten),
-            ("simulated", ProgramLabel::Simulated),
-        ];
-        self.reader.word(node, &words)
     }
 
     fn database(&self, node: &Node) -> Option<Database> {

@@ -3,8 +3,9 @@
 use tokio::time::Instant;
 
 use super::line::Received;
-use super::opener::{Opener, Reader};
+use super::opener::Opener;
 use super::probing::Probing;
+use super::reader::Reader;
 use super::sentinel::{LevelId, Mark};
 use super::step::{SessionKind, StepStatus};
 use super::{Level, Session, SessionError, Statement, cockroach, hint, log_error, shell, sql};
@@ -45,7 +46,7 @@ impl From<StepStatus> for Arrival {
 }
 
 /// What a mark means for the statement that runs.
-enum Meaning {
+pub(super) enum Meaning {
     Answer(Answer),
     Answered { status: i32 },
     Nothing,
@@ -184,7 +185,7 @@ impl Session {
         }
     }
 
-    fn meaning(&mut self, mark: Mark, probing: Option<&Probing>) -> Meaning {
+    pub(super) fn meaning(&mut self, mark: Mark, probing: Option<&Probing>) -> Meaning {
         let answer = |answer| Meaning::Answer(answer);
         let wants = |session: &Self, level, wants| match session.levels.last() {
             Some(top) if top.id == level => answer(Answer::Wants(wants)),
@@ -288,7 +289,7 @@ impl Session {
     }
 
     /// An outer shell reads again although a program was probed: makes sure that it has read the probes too.
-    async fn settle(&mut self, mut probing: Probing, answer: Answer) -> Result<Answer, SessionError> {
+    pub(super) async fn settle(&mut self, mut probing: Probing, answer: Answer) -> Result<Answer, SessionError> {
         self.tell_chatter(Some(&mut probing))?;
         let Answer::Ended(arrival) = answer else { return Ok(answer) };
         if probing.sent.is_empty() || self.in_what() == SessionKind::Sql {
@@ -313,75 +314,8 @@ impl Session {
         }
     }
 
-    /// Leaves a statement that the text did not complete.
-    pub(super) async fn abandon(&mut self) -> Result<Arrival, SessionError> {
-        let last_output = self.transcript.last_output();
-        match self.interrupt().await? {
-            Interrupted::Reads => Ok(StepStatus::Incomplete.into()),
-            Interrupted::Silent => {
-                Ok(StepStatus::Deadline { last_output, waiting_for_input_hint: None, usable: false }.into())
-            }
-            Interrupted::Gone(exit) => Ok(StepStatus::Lost { exit }.into()),
-        }
-    }
-
-    async fn give_up(&mut self, mut probing: Option<Probing>, hint: Option<String>) -> Result<Arrival, SessionError> {
-        self.tell_chatter(probing.as_mut())?;
-        let last_output = self.transcript.last_output();
-        let interrupted = self.interrupt().await?;
-        let usable = match (interrupted, probing) {
-            (Interrupted::Reads, Some(probing)) => {
-                let settled = self.settle(probing, Answer::Ended(StepStatus::Exit(130).into()));
-                // Boxed: settling may give up in its turn, but without probes, so no further.
-                let settled = Box::pin(settled).await?;
-                matches!(settled, Answer::Ended(Arrival { status: StepStatus::Exit(_), .. }))
-            }
-            (Interrupted::Reads, None) => true,
-            (Interrupted::Silent | Interrupted::Gone(_), _) => false,
-        };
-        Ok(StepStatus::Deadline { last_output, waiting_for_input_hint: hint, usable }.into())
-    }
-
-    /// Presses ctrl-C until a program of the session reads commands again.
-    async fn interrupt(&mut self) -> Result<Interrupted, SessionError> {
-        const CONTROL_C: &[u8] = b"\x03";
-        const TIMES: u32 = 3;
-        for _ in 0..TIMES {
-            self.line.press(CONTROL_C).await?;
-            let until = Instant::now() + self.deadlines.interrupt / TIMES;
-            loop {
-                match self.line.receive(until).await? {
-                    Received::Output(bytes) => self.transcript.push(&bytes).map_err(log_error)?,
-                    Received::Mark(mark) => {
-                        if let Meaning::Answer(Answer::Ended(_)) = self.meaning(mark, None) {
-                            return Ok(Interrupted::Reads);
-                        }
-                    }
-                    Received::Quiet => break,
-                    Received::Gone(exit) => return Ok(Interrupted::Gone(exit)),
-                }
-            }
-        }
-        Ok(Interrupted::Silent)
-    }
-
-    /// Waits until the program that was told to leave has left.
-    pub(super) async fn has_left(&mut self, until: Instant) -> bool {
-        loop {
-            match self.line.receive(until).await {
-                Ok(Received::Mark(mark)) => {
-                    if let Meaning::Answer(Answer::Ended(_)) = self.meaning(mark, None) {
-                        return true;
-                    }
-                }
-                Ok(Received::Output(_)) => {}
-                Ok(Received::Quiet | Received::Gone(_)) | Err(_) => return false,
-            }
-        }
-    }
-
     /// Writes down what programs said while they were probed, without our own echoed typing.
-    fn tell_chatter(&mut self, probing: Option<&mut Probing>) -> Result<(), SessionError> {
+    pub(super) fn tell_chatter(&mut self, probing: Option<&mut Probing>) -> Result<(), SessionError> {
         let chatter = probing.map(|probing| std::mem::take(&mut probing.chatter)).unwrap_or_default();
         for line in chatter.split_inclusive(|&byte| byte == b'\n') {
             if !self.nonce.occurs_in(line) {
@@ -400,12 +334,6 @@ impl Session {
 enum Back {
     Same,
     Left(SessionKind),
-}
-
-enum Interrupted {
-    Reads,
-    Silent,
-    Gone(Option<i32>),
 }
 
 impl Answer {

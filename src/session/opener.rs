@@ -1,25 +1,7 @@
 //! Which commands open a session: a program that takes the next text from the terminal.
 
 use super::cockroach;
-use super::step::SessionKind;
-
-/// A program that takes text from the terminal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reader {
-    Shell,
-    Psql,
-    /// `cockroach sql`
-    Cockroach,
-}
-
-impl Reader {
-    pub fn kind(self) -> SessionKind {
-        match self {
-            Self::Shell => SessionKind::Shell,
-            Self::Psql | Self::Cockroach => SessionKind::Sql,
-        }
-    }
-}
+use super::reader::Reader;
 
 /// What a command leads into, judged by its words alone; whether it does is then asked of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -304,6 +286,7 @@ fn remote(arguments: &[String]) -> Option<Opener> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::step::SessionKind;
     use super::*;
 
     fn kind(statement: &str) -> Option<SessionKind> {

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::hint;
-use super::opener::{Opener, Reader, may_change_prompt, opener};
+use super::opener::{Opener, may_change_prompt, opener};
+use super::reader::Reader;
 
 /// How long a program has been silent before it is asked whether it reads; doubled from question to question.
 const FIRST_PROBE: Duration = Duration::from_secs(1);
