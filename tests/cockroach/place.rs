@@ -66,7 +66,7 @@ impl Place {
         own.push(station::prober());
         own.extend(station::gcs(STORE, BUCKET, &certificate));
         own.push(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}));
-        own.extend(certificates(&folder));
+        own.extend(certificates(&folder, NAMESPACE, SERVICE));
         own.push(public_service());
         own.push(client());
         stage::put_up(place.local.clusters.home(), &own).await.unwrap();
@@ -186,13 +186,13 @@ pub fn collection(path: &str) -> String {
     format!("gs://{BUCKET}/{path}?AUTH=specified&CREDENTIALS={key}")
 }
 
-/// Secrets with what `cockroach cert` makes.
-fn certificates(folder: &Path) -> Vec<Value> {
+/// Secrets with what `cockroach cert` makes for a service.
+pub fn certificates(folder: &Path, namespace: &str, service: &str) -> Vec<Value> {
     let work = tempfile::tempdir().unwrap();
     let (certs, ca_key) = (work.path().join("certs"), work.path().join("ca.key"));
-    let service = format!("{SERVICE}.{NAMESPACE}");
+    let whole = format!("{service}.{namespace}");
     let made: [&[&str]; 3] =
-        [&["create-ca"], &["create-node", SERVICE, &service, "localhost"], &["create-client", "root"]];
+        [&["create-ca"], &["create-node", service, &whole, "localhost"], &["create-client", "root"]];
     for arguments in made {
         let mut command = Command::new(folder.join("cockroach"));
         command.arg("cert").args(arguments).arg("--certs-dir").arg(&certs).arg("--ca-key").arg(&ca_key);
@@ -204,7 +204,7 @@ fn certificates(folder: &Path) -> Vec<Value> {
             ((*file).to_owned(), Value::String(content))
         });
         let data: serde_json::Map<_, _> = data.collect();
-        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": NAMESPACE}, "stringData": data})
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": namespace}, "stringData": data})
     };
     vec![
         secret("db-secret", &["ca.crt", "node.crt", "node.key"]),

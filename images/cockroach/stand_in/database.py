@@ -1,11 +1,13 @@
 """The PostgreSQL behind the stand-in: where it is, how it is started, and what is put into it so that clients feel at home."""
 
+import fcntl
 import os
 import pwd
 import secrets
 import shlex
 import shutil
 import subprocess
+import sys
 import time
 
 import psycopg2
@@ -94,23 +96,32 @@ class Database:
         os.setuid(user.pw_uid)
         os.environ["HOME"] = self.sockets
 
+    def lock(self):
+        """Keeps the store to this server, as long as it or its PostgreSQL lives: a pod's successor may begin before the pod has ended."""
+        self.held = open(os.path.join(self.data, "LOCK"), "w")
+        try:
+            fcntl.flock(self.held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            sys.exit(f"ERROR: could not acquire the lock on {self.held.name}: another server has it")
+
     def start(self):
+        self.lock()
         new = not os.path.exists(os.path.join(self.data, "PG_VERSION"))
         if new:
             # One whose making was cut short is made anew: nobody has written to it.
             self.make()
         stale = os.path.join(self.data, "postmaster.pid")
         if os.path.exists(stale):
-            # Of a pod that is gone: the volume is this one's alone.
+            # Of a server that is gone: the lock is this one's.
             os.remove(stale)
         self.process = subprocess.Popen(
-            [f"{PROGRAMS}/postgres", "-D", self.data, "-k", self.sockets], start_new_session=True
+            [f"{PROGRAMS}/postgres", "-D", self.data, "-k", self.sockets], start_new_session=True, pass_fds=[self.held.fileno()]
         )
         self.wait()
         self.fill()
 
     def make(self):
-        for entry in os.listdir(self.data):
+        for entry in (entry for entry in os.listdir(self.data) if entry != "LOCK"):
             path = os.path.join(self.data, entry)
             shutil.rmtree(path) if os.path.isdir(path) else os.remove(path)
         work = os.path.join(self.data, "new")

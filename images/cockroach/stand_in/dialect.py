@@ -38,6 +38,7 @@ ACTED = [
         rf"(?:\s+FULL\s+BACKUP\s+(?P<full>ALWAYS|{TEXT}))?(?:\s+WITH\s+SCHEDULE\s+OPTIONS\s+(?P<options>.+))?",
         SCHEDULE,
     ),
+    ("create_database", rf"CREATE\s+DATABASE\s+IF\s+NOT\s+EXISTS\s+(\w+|\"[^\"]+\")", "created bigint"),
     ("show_schedules", r"SHOW\s+SCHEDULES(?:\s+FOR\s+BACKUP)?", SCHEDULES),
     ("show_jobs", r"SHOW\s+JOBS(?:\s+FOR\s+SCHEDULE\s+(?P<schedule>\d+))?", JOBS),
     ("pause_schedule", r"PAUSE\s+SCHEDULE\s+(\d+)", CHANGED),
@@ -66,6 +67,8 @@ PUT = [
     (r"SELECT\s+version\s*\(\s*\)", "SELECT " + "'" + VERSION.replace("'", "''") + "' AS version"),
     # Half of a table, as the prober takes it away.
     (r"DELETE\s+FROM\s+(.+?)\s+WHERE\s+true\s+LIMIT\s+(\d+)", r"DELETE FROM \1 WHERE ctid = ANY (ARRAY(SELECT ctid FROM \1 LIMIT \2))"),
+    (r"CREATE\s+(?:USER|ROLE)\s+IF\s+NOT\s+EXISTS\s+(.+)",
+        r"DO $redrill$ BEGIN CREATE USER \1; EXCEPTION WHEN duplicate_object THEN NULL; END $redrill$"),
     # The role that may do all.
     (r"GRANT\s+admin\s+TO\s+(\S+)", r"ALTER ROLE \1 SUPERUSER CREATEDB CREATEROLE"),
     (r"REVOKE\s+admin\s+FROM\s+(\S+)", r"ALTER ROLE \1 NOSUPERUSER"),

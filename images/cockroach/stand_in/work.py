@@ -8,6 +8,7 @@ import sys
 import threading
 
 import psycopg2
+from psycopg2 import sql
 
 from . import Refusal, backup, dialect
 from .bucket import Collection, redacted
@@ -92,6 +93,14 @@ class Work:
         if found["full"] not in (None, "ALWAYS", "always"):
             raise Refusal("redrill's stand-in has full backups only: write FULL BACKUP ALWAYS", "0A000")
         return [self.schedules.create(label, uri, every, options.get("first_run"), user)]
+
+    def create_database(self, match, _user):
+        name = dialect.unquoted(match.group(1)) if match.group(1).startswith('"') else match.group(1).lower()
+        new = name not in self.database.databases()
+        if new:
+            statement = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))
+            backup.execute(self.database, "postgres", statement)
+        return [{"created": int(new)}]
 
     def show_schedules(self, _match, _user):
         return self.schedules.show()
