@@ -7,7 +7,7 @@ use std::path::Path;
 use jiff::Zoned;
 
 use crate::check::Checked;
-use crate::doctor::go_module::GCS_SERVER;
+use crate::doctor::go_module::{GCS_SERVER, HELM, HELM_DIFF};
 use crate::doctor::real_program::{RealProgram, StandIn};
 use crate::doctor::{Requirements, Tools};
 use crate::drill::record::Halt;
@@ -15,7 +15,7 @@ use crate::outcome::{DrillOutcome, ErratumOutcome, Note, ProgramLabel};
 use crate::plan::{AsWritten, DrillPlan};
 use crate::problem::{Problem, Problems};
 use crate::runtime;
-use crate::scenario::{EnvironmentName, Erratum, ImageBinding, Scenario, Scenarios, StoreKind};
+use crate::scenario::{EnvironmentName, Erratum, Scenario, Scenarios, StoreKind};
 use crate::system::image::{self, LocalImage};
 
 /// A scenario with all that it names.
@@ -118,6 +118,11 @@ impl Prepared {
         })
     }
 
+    /// Whether it is known of every system what it holds.
+    pub fn is_rendered(&self) -> bool {
+        self.scenarios.iter().all(|scenario| scenario.checked.is_rendered)
+    }
+
     /// Every drill that was asked for, with its scenario.
     pub fn drills(&self) -> impl Iterator<Item = (&PreparedScenario, &DrillPlan)> {
         self.scenarios.iter().flat_map(|scenario| {
@@ -152,12 +157,25 @@ impl PreparedScenario {
             for requirement in &image.npm {
                 requirements.npm(requirement, &format!("image {reference}"));
             }
+            for server in image.servers.iter().filter(|server| server.real().is_none()) {
+                requirements.go(server.stand_in, &format!("image {reference}"));
+            }
         }
         if self.scenario.stores.values().any(|store| store.kind == StoreKind::Gcs) {
             requirements.go(&GCS_SERVER, &format!("scenario {}", self.scenario.name));
         }
         for real in self.scenario.real_programs() {
             requirements.real(real.name, &format!("scenario {}", self.scenario.name));
+        }
+        let has_charts = self.scenario.stores.values().any(|store| matches!(store.kind, StoreKind::Charts(_)));
+        if self.scenario.system.chart.is_some() || has_charts {
+            requirements.go(&HELM, &format!("scenario {}", self.scenario.name));
+        }
+        if self.checked.runbook.text.contains("helm diff") {
+            requirements.go(&HELM_DIFF, &format!("scenario {}", self.scenario.name));
+        }
+        if self.scenario.stores.values().any(|store| store.account().is_some()) {
+            requirements.operator_of_an_account(&format!("scenario {}", self.scenario.name));
         }
         if !self.scenario.repositories.is_empty() {
             requirements.package("restic", "the prober");
@@ -180,20 +198,6 @@ impl PreparedScenario {
             Some((name, tool)) => image.image.clone().with_file(name, &tool.path),
             None => image.image.clone(),
         }
-    }
-
-    /// Images that hold a stand-in.
-    fn simulated(&self) -> Vec<Note> {
-        let bindings = self.scenario.images.iter().filter(|(_, image)| image.program == ProgramLabel::Simulated);
-        let note = |(reference, binding): (&String, &ImageBinding)| Note {
-            source: Some(binding.source.clone()),
-            what: format!("image {reference}"),
-            why: match binding.real {
-                Some(real) => format!("redrill's stand-in for `{}`", real.name),
-                None => "a stand-in".to_owned(),
-            },
-        };
-        bindings.map(note).collect()
     }
 
     /// What is known of a drill before it starts.
@@ -238,6 +242,22 @@ impl PreparedScenario {
         }
     }
 
+    /// Images in which something stands for a program that nobody can have here.
+    fn simulated(&self) -> Vec<Note> {
+        let images = self.checked.images.iter().filter(|(_, image)| image.label == ProgramLabel::Simulated);
+        let note = |(reference, image): (&String, &LocalImage)| {
+            let binding = self.scenario.images.get(reference);
+            let real = binding.and_then(|binding| binding.real);
+            let why = match (image.servers.first(), real) {
+                (Some(server), _) => server.why_simulated(),
+                (None, Some(real)) => format!("redrill's stand-in for `{}`", real.name),
+                (None, None) => "the scenario says that it is a stand-in".to_owned(),
+            };
+            Note { source: binding.map(|binding| binding.source.clone()), what: format!("image {reference}"), why }
+        };
+        images.map(note).collect()
+    }
+
     /// Errata of this drill that do not hold for the versions that are there.
     fn left_out(&self, drill: &str) -> Vec<Note> {
         let note = |erratum: &Erratum| Note {
@@ -267,6 +287,9 @@ impl PreparedScenario {
         // What stands for no single program (a package, the kernel) is told by its version alone.
         for (name, tool) in tools.iter().filter(|(_, tool)| tool.path.is_file()) {
             digests.insert(format!("program {name}"), of_file(&tool.path));
+        }
+        if let Some(stack) = &self.scenario.system.stack {
+            digests.insert(format!("stack {}", stack.source.stack), of_file(&stack.source.template));
         }
         if let Some(workstation) = &self.scenario.workstation {
             let digest = image::digest(&workstation.folder).unwrap_or_else(|error| format!("unreadable: {error}"));

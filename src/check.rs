@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 
 use crate::cluster::refuse;
+use crate::doctor::go_module::{self, HELM};
+use crate::outcome::Note;
 use crate::plan::{AsWritten, Plan};
 use crate::problem::{Problem, Problems};
 use crate::runbook::{Runbook, RunbookError};
-use crate::scenario::Scenario;
+use crate::scenario::{ChartSystem, Scenario};
+use crate::system::chart::ChartSource;
 use crate::system::image::{Binding, Images, LocalImage};
 use crate::system::{System, Systems};
 
@@ -21,6 +24,8 @@ pub struct Checked {
     pub systems: Systems,
     /// What stands for each image of the manifests on the local environment.
     pub images: BTreeMap<String, LocalImage>,
+    /// Whether it is known what the system holds: a chart is rendered by helm, which may have to be got first.
+    pub is_rendered: bool,
     /// Its notes are those of the runbook and of the system.
     pub plan: Plan,
 }
@@ -33,19 +38,28 @@ impl Checked {
         let plan = runbook.as_ref().map(|runbook| Plan::build(scenario, runbook, as_written));
         let plan = plan.and_then(|plan| problems.keep(plan));
         let systems = problems.keep(read_systems(scenario));
+        let chart = scenario.system.chart.as_ref();
+        let unrendered = chart.filter(|_| go_module::find(&HELM).is_none());
         let images = systems.as_ref().and_then(|systems| {
             for (_, system) in systems.iter() {
                 problems.extend(system.dangling());
                 problems.extend(refusals(system));
             }
-            problems.extend(name::problems(scenario, systems));
+            if unrendered.is_none() {
+                problems.extend(name::problems(scenario, systems));
+            }
             problems.keep(images(scenario, systems))
         });
         let checked = runbook.zip(plan).zip(systems.zip(images)).map(|((runbook, mut plan), (systems, images))| {
             let (uncovered, waived) = coverage::notes(scenario, &runbook, &systems);
             plan.uncovered.extend(uncovered);
             plan.waived.extend(waived);
-            Self { runbook, systems, images, plan }
+            plan.uncovered.extend(unrendered.map(|chart| Note {
+                source: Some(chart.source.clone()),
+                what: format!("chart {}", chart.chart.display()),
+                why: "helm, which says what is in it, is not there: `redrill doctor --install`".to_owned(),
+            }));
+            Self { runbook, systems, images, is_rendered: unrendered.is_none(), plan }
         });
         problems.or(checked)
     }
@@ -62,6 +76,13 @@ fn read_runbook(scenario: &Scenario) -> Result<Runbook, Problems> {
 }
 
 fn read_systems(scenario: &Scenario) -> Result<Systems, Problems> {
+    if let Some(chart) = &scenario.system.chart {
+        return read_chart(chart).map(|system| Systems::new(vec![(None, system)]));
+    }
+    if let Some(stack) = &scenario.system.stack {
+        let parameters: Vec<String> = stack.parameters.keys().cloned().collect();
+        return System::of_stack(&stack.source, &parameters).map(|system| Systems::new(vec![(None, system)]));
+    }
     let mut problems = Problems::default();
     let systems = scenario.system.clusters.iter().filter_map(|cluster| {
         problems.keep(System::read(&cluster.manifests)).map(|system| (cluster.name.clone(), system))
@@ -70,13 +91,27 @@ fn read_systems(scenario: &Scenario) -> Result<Systems, Problems> {
     problems.or(Some(Systems::new(systems)))
 }
 
+/// Empty where helm is not there to render it.
+fn read_chart(chart: &ChartSystem) -> Result<System, Problems> {
+    let Some(helm) = go_module::find(&HELM) else { return Ok(System::default()) };
+    let ChartSystem { chart, release, namespace, values, source, set: _ } = chart;
+    System::of_chart(&ChartSource { chart, release, namespace, values, source }, &helm.path)
+}
+
 fn images(scenario: &Scenario, systems: &Systems) -> Result<BTreeMap<String, LocalImage>, Problems> {
     let mut problems = Problems::default();
     let bindings = scenario.images.iter().map(|(reference, image)| {
         let binding = Binding { folder: image.folder.clone(), label: image.program, source: image.source.clone() };
         (reference.clone(), binding)
     });
-    let images = problems.keep(Images::new(bindings.collect()).resolve(&systems.images()));
+    let mut wanted = systems.images();
+    if scenario.system.chart.is_some() {
+        // With other values a chart has other images, and a procedure may give it others.
+        for (reference, image) in &scenario.images {
+            wanted.entry(reference.clone()).or_default().push(image.source.clone());
+        }
+    }
+    let images = problems.keep(Images::new(bindings.collect()).resolve(&wanted));
     for (reference, image) in images.iter().flatten() {
         let Some(binding) = scenario.images.get(reference) else { continue };
         let Some(real) = binding.real.filter(|real| !image.image.has_file(real.name)) else { continue };

@@ -16,6 +16,12 @@ mod cockroach;
 mod cockroach_catalog;
 pub mod cockroach_fingerprint;
 mod cockroach_seed;
+mod mongo;
+mod mongo_corrupt;
+mod mongo_features;
+mod mongo_fingerprint;
+mod mongo_ledger;
+mod mongo_seed;
 pub mod postgres;
 mod postgres_catalog;
 pub mod postgres_corrupt;
@@ -31,6 +37,26 @@ mod postgres_types;
 pub enum DatabaseKind {
     Postgres,
     Cockroach,
+    Mongodb,
+}
+
+impl DatabaseKind {
+    /// As a scenario writes it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Postgres => "postgres",
+            Self::Cockroach => "cockroach",
+            Self::Mongodb => "mongodb",
+        }
+    }
+
+    /// How a fingerprint's items begin that hold what was seeded.
+    pub fn content(self) -> &'static str {
+        match self {
+            Self::Postgres | Self::Cockroach => "table ",
+            Self::Mongodb => "collection ",
+        }
+    }
 }
 
 /// Why a database could not be worked with. The database's own words are in the source.
@@ -38,6 +64,16 @@ pub enum DatabaseKind {
 pub enum Error {
     #[error("{doing}")]
     Postgres { doing: String, source: tokio_postgres::Error },
+    #[error("{doing}")]
+    Mongodb { doing: String, source: mongo::Said },
+    #[error("there is no collection {name}")]
+    NoCollection { name: String },
+    #[error("the ledger holds a row whose number is {row}")]
+    Ledger { row: String },
+    #[error("the server did not carry out all of it: {what}")]
+    NotStored { what: String },
+    #[error("{what} is of PostgreSQL, and {place} is a database of kind {}", .kind.name())]
+    OfPostgres { what: &'static str, kind: DatabaseKind, place: String },
     #[error("read the rows of {table}")]
     Copy { table: String, source: CopyError },
     #[error("PostgreSQL {version} is older than 11, the first that this fingerprint can read")]
@@ -61,7 +97,14 @@ impl Error {
     pub(crate) fn is_refusal(&self) -> bool {
         match self {
             Self::Postgres { source, .. } => postgres::is_judgement(source),
-            Self::Copy { .. } | Self::TooOld { .. } | Self::Socket { .. } | Self::Tls(_) | Self::Random(_) => false,
+            Self::Mongodb { source, .. } => mongo::is_judgement(source),
+            Self::NoCollection { .. } | Self::Ledger { .. } | Self::NotStored { .. } => true,
+            Self::OfPostgres { .. }
+            | Self::Copy { .. }
+            | Self::TooOld { .. }
+            | Self::Socket { .. }
+            | Self::Tls(_)
+            | Self::Random(_) => false,
         }
     }
 }
@@ -86,10 +129,21 @@ pub(crate) fn require_tcp(target: &DatabaseTarget) -> Result<(), Error> {
     }
 }
 
+/// Errors for a database that has no such thing. `what`: `a log that is shipped`.
+pub(crate) fn require_postgres(target: &DatabaseTarget, what: &'static str) -> Result<(), Error> {
+    match target.kind {
+        DatabaseKind::Postgres => Ok(()),
+        kind @ (DatabaseKind::Mongodb | DatabaseKind::Cockroach) => {
+            Err(Error::OfPostgres { what, kind, place: target.place() })
+        }
+    }
+}
+
 /// Tries a login with another password than the target's own.
 pub async fn log_in(target: &DatabaseTarget, password: &Secret) -> Observation {
     match target.kind {
         DatabaseKind::Postgres | DatabaseKind::Cockroach => postgres::log_in(target, password).await,
+        DatabaseKind::Mongodb => mongo::log_in(target, password).await,
     }
 }
 
@@ -97,19 +151,33 @@ pub async fn log_in(target: &DatabaseTarget, password: &Secret) -> Observation {
 pub async fn set_password(target: &DatabaseTarget, role: &str, password: &Secret) -> Result<(), Error> {
     match target.kind {
         DatabaseKind::Postgres | DatabaseKind::Cockroach => postgres::set_password(target, role, password).await,
+        DatabaseKind::Mongodb => require_postgres(target, "a second role"),
     }
 }
 
 /// Fills a database that has not been seeded before with about so many bytes; same `rng`, same content. `second_role`, where a
-/// kind has roles, is made and gets grants; without one they go to whoever seeds.
-pub async fn seed(target: &DatabaseTarget, second_role: Option<&str>, bytes: u64, rng: u64) -> Result<(), Error> {
+/// kind has roles, is made and gets grants; without one they go to whoever seeds. Gives what is not in it, since the server does not
+/// have it.
+pub async fn seed(
+    target: &DatabaseTarget,
+    second_role: Option<&str>,
+    bytes: u64,
+    rng: u64,
+) -> Result<Vec<String>, Error> {
     match target.kind {
-        DatabaseKind::Postgres => postgres_seed::seed(target, second_role.unwrap_or(&target.user), bytes, rng).await,
-        DatabaseKind::Cockroach => cockroach_seed::seed(target, second_role.unwrap_or(&target.user), bytes, rng).await,
+        DatabaseKind::Postgres => {
+            let seeded = postgres_seed::seed(target, second_role.unwrap_or(&target.user), bytes, rng).await;
+            seeded.map(|()| Vec::new())
+        }
+        DatabaseKind::Cockroach => {
+            let seeded = cockroach_seed::seed(target, second_role.unwrap_or(&target.user), bytes, rng).await;
+            seeded.map(|()| Vec::new())
+        }
+        DatabaseKind::Mongodb => mongo_seed::seed(target, bytes, rng).await,
     }
 }
 
-/// Digests of everything that is in a database. `except`: tables whose rows change while a drill runs. The rows of `known` tables
+/// Digests of everything that is in a database. `except`: tables or collections whose rows change while a drill runs. The rows of `known` tables
 /// may be taken over where the server says that they have not changed.
 pub async fn fingerprint(
     target: &DatabaseTarget,
@@ -122,14 +190,16 @@ pub async fn fingerprint(
             postgres_fingerprint::fingerprint_with(target, except, &help).await
         }
         DatabaseKind::Cockroach => cockroach_fingerprint::fingerprint(target, except).await,
+        DatabaseKind::Mongodb => mongo_fingerprint::fingerprint(target, except).await,
     }
 }
 
-/// Takes half of the rows of every table away.
+/// Takes half of the rows of every table, or of the documents of every collection, away.
 pub async fn corrupt(target: &DatabaseTarget) -> Result<(), Error> {
     match target.kind {
         DatabaseKind::Postgres => postgres_corrupt::corrupt(target).await,
         DatabaseKind::Cockroach => cockroach::corrupt(target).await,
+        DatabaseKind::Mongodb => mongo_corrupt::corrupt(target).await,
     }
 }
 
@@ -137,6 +207,7 @@ pub async fn corrupt(target: &DatabaseTarget) -> Result<(), Error> {
 pub async fn prepare_ledger(target: &DatabaseTarget) -> Result<(), Error> {
     match target.kind {
         DatabaseKind::Postgres | DatabaseKind::Cockroach => postgres_ledger::prepare(target).await,
+        DatabaseKind::Mongodb => mongo_ledger::prepare(target).await,
     }
 }
 
@@ -144,6 +215,7 @@ pub async fn prepare_ledger(target: &DatabaseTarget) -> Result<(), Error> {
 pub async fn read_ledger(target: &DatabaseTarget) -> Result<LedgerRows, Error> {
     match target.kind {
         DatabaseKind::Postgres | DatabaseKind::Cockroach => postgres_ledger::read(target).await,
+        DatabaseKind::Mongodb => mongo_ledger::read(target).await,
     }
 }
 
@@ -151,6 +223,7 @@ pub async fn read_ledger(target: &DatabaseTarget) -> Result<LedgerRows, Error> {
 pub async fn write_nonce(target: &DatabaseTarget, label: &str, value: &str) -> Result<(), Error> {
     match target.kind {
         DatabaseKind::Postgres | DatabaseKind::Cockroach => postgres_ledger::write_nonce(target, label, value).await,
+        DatabaseKind::Mongodb => mongo_ledger::write_nonce(target, label, value).await,
     }
 }
 
@@ -158,6 +231,7 @@ pub async fn write_nonce(target: &DatabaseTarget, label: &str, value: &str) -> R
 pub async fn read_nonces(target: &DatabaseTarget) -> Result<BTreeMap<String, String>, Error> {
     match target.kind {
         DatabaseKind::Postgres | DatabaseKind::Cockroach => postgres_ledger::read_nonces(target).await,
+        DatabaseKind::Mongodb => mongo_ledger::read_nonces(target).await,
     }
 }
 
@@ -168,6 +242,7 @@ pub struct LedgerWriter(Writer);
 #[derive(Debug)]
 enum Writer {
     Postgres(postgres_ledger::Writer),
+    Mongodb(mongo_ledger::Writer),
 }
 
 impl LedgerWriter {
@@ -177,6 +252,7 @@ impl LedgerWriter {
             DatabaseKind::Postgres | DatabaseKind::Cockroach => {
                 Writer::Postgres(postgres_ledger::Writer::open(target).await?)
             }
+            DatabaseKind::Mongodb => Writer::Mongodb(mongo_ledger::Writer::open(target).await?),
         }))
     }
 
@@ -184,6 +260,7 @@ impl LedgerWriter {
     pub async fn commit(&mut self) -> Result<u64, Error> {
         match &mut self.0 {
             Writer::Postgres(writer) => writer.commit().await,
+            Writer::Mongodb(writer) => writer.commit().await,
         }
     }
 }

@@ -19,7 +19,9 @@ use crate::probe::Request;
 use crate::scenario::{Checkpoint, EnvironmentName, Scenario, SeedSize, Writers};
 use crate::system::Systems;
 
+pub mod account;
 mod archive;
+mod chart;
 pub mod checkout;
 mod credential;
 mod cron_job;
@@ -77,7 +79,7 @@ pub async fn run(
     interrupt: &CancellationToken,
 ) -> DrillOutcome {
     let plan = assignment.plan;
-    record.started(plan.backup.len() + plan.restore.len() + plan.reconcile.len());
+    record.started(plan.earlier.len() + plan.backup.len() + plan.restore.len() + plan.reconcile.len());
     let mut measured = Measured::default();
     let started = record.phase_started(Phase::Provision);
     let provisioned = interruptible(interrupt, provision::run(assignment, environment, &mut record)).await;
@@ -170,6 +172,10 @@ impl Course<'_> {
 
     async fn seed(&mut self) -> Result<(), Halt> {
         seed::run(self.assignment, &mut self.stage, &mut self.evidence).await?;
+        let earlier = &self.assignment.plan.earlier;
+        if !earlier.is_empty() {
+            procedure::run(&mut self.stage, self.record, earlier).await?;
+        }
         self.stage.ledger = seed::start_ledger(self.assignment, &self.stage).await?;
         Ok(())
     }
@@ -210,6 +216,7 @@ impl Course<'_> {
         archive::before_the_loss(assignment, stage, evidence).await?;
         let loss = assignment.scenario.loss_in(&assignment.plan.name);
         stage.values.keep(loss).await?;
+        account::begin_to_watch(stage).await?;
         seed::corrupt(assignment, stage, &loss.databases).await?;
         crate::loss::strike(&stage.clusters, loss, assignment.systems).await?;
         for cluster in &loss.clusters {
@@ -226,6 +233,7 @@ impl Course<'_> {
     async fn restore(&mut self) -> Result<(), Halt> {
         procedure::run(&mut self.stage, self.record, &self.assignment.plan.restore).await?;
         let started = Instant::now();
+        account::check_undisturbed(&self.stage, self.record).await;
         identity::check(self.assignment, &mut self.stage, self.record, &self.evidence).await?;
         self.stage.looking += started.elapsed();
         if self.assignment.plan.in_service == Checkpoint::Restored {

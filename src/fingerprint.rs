@@ -85,11 +85,13 @@ impl Fingerprint {
     /// How many items there are, the kinds that hold data first: `12 tables with 4093 rows, 3 large objects, 8 sequences,
     /// 340 other things`. For reports.
     pub fn summary(&self) -> String {
-        const KINDS: [(&str, &str); 7] = [
+        const KINDS: [(&str, &str); 9] = [
             ("table ", "tables"),
+            ("collection ", "collections"),
             ("large object ", "large objects"),
             ("sequence ", "sequences"),
             ("role ", "roles"),
+            ("user ", "users"),
             ("grant ", "grants"),
             ("file ", "files"),
             ("directory ", "directories"),
@@ -102,6 +104,7 @@ impl Fingerprint {
             match (count, prefix) {
                 (0, _) => {}
                 (_, "table ") => counted.push(format!("{count} {plural} with {} rows", self.rows(prefix))),
+                (_, "collection ") => counted.push(format!("{count} {plural} with {} documents", self.rows(prefix))),
                 (_, _) => counted.push(format!("{count} {plural}")),
             }
         }

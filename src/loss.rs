@@ -12,11 +12,15 @@ use crate::system::Systems;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Deletes every claim of the loss with the pods that use it, and makes the claims anew from the manifests, empty.
+/// Deletes every namespace of the loss with all that is in it, and every claim with the pods that use it; the claims are made
+/// anew from the manifests, empty.
 ///
-/// Returns once the new claims are there; what runs on them follows in its own time. Errs when the cluster does not
-/// do as it is told.
+/// Returns once the namespaces are gone and the new claims are there; what runs on them follows in its own time. Errs when the
+/// cluster does not do as it is told.
 pub async fn strike(clusters: &Clusters, loss: &Loss, systems: &Systems) -> Result<(), KubernetesError> {
+    for namespace in &loss.namespaces {
+        lose_namespace(clusters.of(None), namespace).await?;
+    }
     let mut gone = Vec::new();
     for claim in &loss.claims {
         let kubernetes = clusters.of(claim.cluster.as_deref());
@@ -40,6 +44,19 @@ pub async fn strike(clusters: &Clusters, loss: &Loss, systems: &Systems) -> Resu
         }
     }
     Ok(())
+}
+
+/// Nobody inside is given time to end in an orderly way.
+async fn lose_namespace(kubernetes: &Kubernetes, namespace: &str) -> Result<(), KubernetesError> {
+    kubernetes.delete(kubernetes::NAMESPACE, "", namespace).await?;
+    wait_for(&format!("namespace {namespace} gone"), DEADLINE, async || {
+        for pod in kubernetes.list(kubernetes::POD, namespace).await? {
+            kubernetes.kill_pod(namespace, pod["metadata"]["name"].as_str().unwrap_or_default()).await?;
+        }
+        let there = kubernetes.get(kubernetes::NAMESPACE, "", namespace).await?;
+        Ok(there.map_or(Ok(()), |_| Err("still there".to_owned())))
+    })
+    .await
 }
 
 async fn uid_of(kubernetes: &Kubernetes, claim: &ObjectName) -> Result<Option<String>, KubernetesError> {

@@ -17,6 +17,14 @@ fn main() -> ExitCode {
     let helper = arguments.first().and_then(|argument| argument.to_str()).unwrap_or_default();
     match helper {
         "__probe" => return probe::main(),
+        "__charts" => return helper_end(store::charts::main(arguments.split_off(1))),
+        "__aws" => {
+            return helper_end(store::aws::main(arguments.split_off(1)).map(|answer| {
+                if let Some(answer) = answer {
+                    console::out(&answer);
+                }
+            }));
+        }
         "__s3" => return helper_end(store::s3::main(arguments.split_off(1))),
         _ => {}
     }

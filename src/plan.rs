@@ -42,6 +42,8 @@ pub struct DrillPlan {
     pub archive: Option<Archive>,
     pub recovers_to: RecoveryPoint,
     pub in_service: Checkpoint,
+    /// Of the seed's phase: done to the seeded system before the drill's own backup.
+    pub earlier: Vec<PlannedStep>,
     pub backup: Vec<PlannedStep>,
     pub restore: Vec<PlannedStep>,
     pub reconcile: Vec<PlannedStep>,
@@ -114,6 +116,8 @@ pub enum Action {
     Editor { script: String },
     /// Run the CronJob once, as its clock would: a Job from its template. The step is over when the Job is.
     CronJob { object: ObjectName },
+    /// Run the plan once, as its clock would. The step is over when its jobs are.
+    BackupPlan { name: String },
     /// Nothing runs.
     Human,
     /// Nothing runs: the erratum of this id takes the step out.

@@ -142,7 +142,7 @@ pub enum Request {
     ReadIdentifier {
         target: DatabaseTarget,
     },
-    /// Takes half of the rows of every table away. As a superuser.
+    /// Takes half of the rows of every table, or of the documents of every collection, away. As whoever seeds.
     CorruptDatabase {
         target: DatabaseTarget,
     },
@@ -179,6 +179,10 @@ pub enum Reply {
     Login {
         observed: Observation,
         random_refused: bool,
+    },
+    Seeded {
+        /// What a seed would have, and the server has not.
+        left_out: Vec<String>,
     },
     Fingerprint {
         fingerprint: crate::fingerprint::Fingerprint,

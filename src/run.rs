@@ -11,12 +11,12 @@ use tokio_util::sync::CancellationToken;
 use crate::assignment::{self, Prepared, PreparedScenario, Versions};
 use crate::cli::RunArgs;
 use crate::console::{self, Console, Times};
-use crate::doctor::go_module::GCS_SERVER;
+use crate::doctor::go_module::{GCS_SERVER, HELM, HELM_DIFF};
 use crate::doctor::{self, Tools};
 use crate::drill::event::{self, DrillId};
 use crate::drill::record::{Halt, Record, SharedJournal};
 use crate::drill::{self, Assignment};
-use crate::environment::local::{Local, LocalConfig};
+use crate::environment::local::{self, Local, LocalConfig};
 use crate::environment::{Environment, EnvironmentError};
 use crate::error::chain;
 use crate::exit_code::ExitCode;
@@ -25,7 +25,7 @@ use crate::outcome::{DrillOutcome, Outcome};
 use crate::plan::AsWritten;
 use crate::problem::Problems;
 use crate::redact::Redactor;
-use crate::scenario::{Credential, CredentialTarget, Database, EnvironmentName, Scenario};
+use crate::scenario::{Credential, CredentialTarget, Database, EnvironmentName, Scenario, Store};
 
 /// What was asked for, and what the machine has for it.
 struct Ready {
@@ -103,7 +103,9 @@ async fn make_ready(scenarios: &Path, arguments: &RunArgs) -> Result<Ready, Prob
     let (tools, obstacle) = machine(&prepared, arguments.install).await;
     let tools = tools.without(&arguments.simulate);
     let versions = prepared.versions(&tools);
-    let prepared = if prepared.is_for(&versions) { prepared } else { prepare(&versions)? };
+    // What helm has to render is known once helm is there.
+    let is_known = prepared.is_for(&versions) && prepared.is_rendered();
+    let prepared = if is_known { prepared } else { prepare(&versions)? };
     Ok(Ready { prepared, tools, obstacle })
 }
 
@@ -144,7 +146,7 @@ impl Ready {
                     _ if interrupt.is_cancelled() => drill::not_run(record, drill::interrupted()),
                     (Some(halt), _) => drill::not_run(record, halt.clone()),
                     (None, EnvironmentName::Local) => {
-                        local(&assignment, scenario, &self.tools, record, interrupt).await
+                        on_local(&assignment, scenario, &self.tools, record, interrupt).await
                     }
                     (None, other) => drill::not_run(record, not_built(other)),
                 }
@@ -154,7 +156,7 @@ impl Ready {
     }
 }
 
-async fn local(
+async fn on_local(
     assignment: &Assignment<'_>,
     scenario: &PreparedScenario,
     tools: &Tools,
@@ -187,13 +189,19 @@ async fn start_local(
             .scenario
             .stores
             .iter()
+            .filter(|(_, store)| store.account().is_none())
             .flat_map(|(name, store)| store.hosts().into_iter().map(move |host| (host, name)))
             .map(|(host, name)| (host.to_owned(), drill::station::store_service(name)))
             .collect(),
         clusters: scenario.checked.systems.names().map(str::to_owned).collect(),
         services: services(&scenario.scenario),
         kubectl,
+        programs: [&HELM, &HELM_DIFF]
+            .into_iter()
+            .filter_map(|program| Some((program.name.to_owned(), tools.get(program.name)?.path.clone())))
+            .collect(),
         gcs_server: tools.get(GCS_SERVER.name).map(|tool| tool.path.clone()),
+        awscli: tools.get("awscli").map(|tool| tool.path.clone()),
         namespace: scenario.scenario.system.namespace.clone(),
         seed: assignment.rng,
     };
@@ -216,8 +224,16 @@ fn services(scenario: &Scenario) -> BTreeMap<String, (String, String, String)> {
         let service = (database.cluster.clone()?, namespace.to_owned(), service.to_owned());
         Some((database.address(), service))
     };
+    // An account is where its stack is, since it mounts the file systems.
+    let of_account = |(name, store): (&String, &Store)| -> Vec<_> {
+        let namespace = scenario.system.namespace.clone();
+        let service = (local::CLUSTER.to_owned(), namespace, drill::station::store_service(name));
+        let hosts = store.account().map(|_| store.hosts()).unwrap_or_default();
+        hosts.into_iter().map(|host| (host.to_owned(), service.clone())).collect()
+    };
+    let accounts = scenario.stores.iter().flat_map(of_account);
     let pages = scenario.credentials.iter().filter_map(of_page);
-    scenario.databases.values().filter_map(of_cluster).chain(pages).collect()
+    scenario.databases.values().filter_map(of_cluster).chain(pages).chain(accounts).collect()
 }
 
 /// Looks for what the drills need, and gets it when asked to. `Some` is what keeps any drill from running.

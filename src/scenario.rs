@@ -6,14 +6,17 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 mod binding;
+mod chart;
 mod cluster;
 mod data;
+mod database;
 mod discover;
 mod document;
 mod drill;
 mod erratum;
 mod file;
 mod image;
+mod loss;
 mod procedure;
 mod promise;
 mod reader;
@@ -24,21 +27,24 @@ mod version;
 mod workstation;
 pub mod yaml;
 
+pub use chart::ChartSystem;
 pub use data::{Database, DatabaseKind, FileTree, Login, Repository, SecondRole, Seed, SeedSize};
 pub use discover::Scenarios;
 pub use document::RunbookSource;
 pub use drill::{Archive, Archiving, Checkpoint, Drill, Part, Readiness, RecoveryPoint, Serving, Writers};
+pub use loss::{Escrow, Loss};
 pub use promise::{BackupDuration, DrillAcceptance, EnvironmentName, Objective, Schedule};
 pub use step::{
     Binding, Change, Deed, Edit, Erratum, ErratumKind, Find, SlotBinding, SlotSource, StepRef, Terminal, Waived, Waiver,
 };
-pub use store::{S3, Store, StoreKind};
+pub use store::{Aws, Charts, S3, Store, StoreKind};
 pub use value::parse_size;
 pub use version::VersionRange;
 pub use workstation::{ESCROW, Entry, EntryKind, Workstation};
 
 use crate::doctor::real_program::RealProgram;
 use crate::outcome::{Acceptance, Expectation, ProgramLabel, SourceRef};
+use crate::system::cloud_formation::StackSource;
 
 /// A checked scenario. Paths are joined to the scenario's folder.
 #[derive(Debug, Clone, PartialEq)]
@@ -85,9 +91,21 @@ pub struct Scenario {
 pub struct SystemSource {
     /// In the file's order; the operator's kubectl points to the first.
     pub clusters: Vec<ClusterSource>,
+    /// Of a system that is a Helm chart; its only cluster has no manifests then.
+    pub chart: Option<ChartSystem>,
+    /// Of a system that is a CloudFormation template; its only cluster has no manifests then.
+    pub stack: Option<StackSystem>,
     /// Of the operator's contexts: where kubectl looks when a command names none.
     pub namespace: String,
     pub source: SourceRef,
+}
+
+/// A CloudFormation template and what it is told.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StackSystem {
+    pub source: StackSource,
+    /// By the template's names.
+    pub parameters: BTreeMap<String, ValueFrom>,
 }
 
 /// One cluster of the system.
@@ -124,7 +142,17 @@ pub struct ObjectName {
 pub struct KeyRef {
     pub object: ObjectName,
     pub key: String,
+    /// How the value is given on.
+    pub encoding: Encoding,
     pub source: SourceRef,
+}
+
+/// How a value of a Secret is given on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    Plain,
+    /// As `kubectl get secret -o yaml` prints it.
+    Base64,
 }
 
 /// Where a value comes from.
@@ -137,33 +165,10 @@ pub enum ValueFrom {
     Generated(String),
 }
 
-/// What the disaster takes, and what survives it by declaration.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Loss {
-    pub claims: Vec<ObjectName>,
-    /// Of a system of several: gone with everything in them.
-    pub clusters: Vec<String>,
-    /// Of `databases`: they go on answering, with half of their rows.
-    pub databases: Vec<String>,
-    pub escrow: Vec<Escrow>,
-    pub source: SourceRef,
-}
-
-/// Survives the loss.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Escrow {
-    Secret(ObjectName),
-    ConfigMap(ObjectName),
-    /// Of `stores`.
-    Store(String),
-    /// The system's manifests.
-    Manifests,
-}
-
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CredentialTarget {
     /// Of `databases`.
-    Postgres(String),
+    Database(String),
     /// Of `repositories`.
     Restic(String),
     /// A page that takes a name and a password (RFC 7617), by its address.

@@ -9,6 +9,8 @@ use crate::outcome::SourceRef;
 use crate::problem::{Problem, suggestion};
 use crate::redact::Secret;
 
+pub mod chart;
+pub mod cloud_formation;
 mod clusters;
 pub mod image;
 pub mod manifest;
@@ -39,6 +41,11 @@ impl std::fmt::Debug for Object {
 }
 
 impl Object {
+    /// One that stands in no file: what something else makes on the way.
+    fn made(kind: &'static Kind, name: &str, value: Value, source: SourceRef) -> Self {
+        Self { kind, namespace: String::new(), name: name.to_owned(), value, source, lines: yaml::Lines::default() }
+    }
+
     /// Where a field stands, or what is around it. `path` is a JSON pointer.
     pub fn source_of(&self, path: &str) -> SourceRef {
         let line = self.lines.of(path).unwrap_or(self.source.line);
@@ -70,6 +77,8 @@ pub struct SecretObject {
 #[derive(Debug, Clone, Default)]
 pub struct System {
     objects: Vec<Object>,
+    /// Of a system that is a CloudFormation template.
+    stack: Option<Box<cloud_formation::Stack>>,
 }
 
 impl System {
@@ -84,9 +93,14 @@ impl System {
         self.objects.iter().find(is_it)
     }
 
+    /// The stack that the objects are of, where the system is one.
+    pub fn stack(&self) -> Option<&cloud_formation::Stack> {
+        self.stack.as_deref()
+    }
+
     /// Every image that a container names, with the places that name it.
     pub fn images(&self) -> BTreeMap<String, Vec<SourceRef>> {
-        let mut images: BTreeMap<String, Vec<SourceRef>> = BTreeMap::new();
+        let mut images = self.stack.as_ref().map(|stack| stack.images.clone()).unwrap_or_default();
         for object in &self.objects {
             for (path, container) in pod_template::containers(object) {
                 if let Some(image) = container["image"].as_str() {

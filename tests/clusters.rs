@@ -30,7 +30,9 @@ async fn local() -> Local {
             ("web.shop.new".to_owned(), service("new")),
         ]),
         kubectl: Some(kubectl.path),
+        programs: BTreeMap::new(),
         gcs_server: None,
+        awscli: None,
         namespace: "shop".to_owned(),
         seed: 7,
     };
@@ -123,7 +125,8 @@ async fn the_operator_goes_between_contexts_and_each_name_leads_to_its_cluster()
     let kept = |cluster: &str| Escrow::Secret(object(cluster, "which"));
     let escrow = vec![kept("old"), kept("new"), Escrow::Secret(object("old", "gone")), Escrow::Manifests];
     let (claims, clusters, databases) = (Vec::new(), vec!["old".to_owned()], Vec::new());
-    values.keep(&Loss { claims, clusters, databases, escrow, source: line() }).await.unwrap();
+    let namespaces = Vec::new();
+    values.keep(&Loss { claims, clusters, namespaces, databases, escrow, source: line() }).await.unwrap();
     local.lose("old").await.expect("lost");
     what_survives_a_lost_cluster_lies_with_the_operator(home, &values).await;
     let gone = old.list(kubernetes::NAMESPACE, "").await.expect_err("nobody answers for it");

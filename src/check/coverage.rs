@@ -6,7 +6,7 @@ use super::name;
 use crate::cluster::kind::{self, Kind};
 use crate::outcome::Note;
 use crate::runbook::Runbook;
-use crate::scenario::{Binding, Deed, Escrow, Loss, ObjectName, Scenario, ValueFrom, Waived};
+use crate::scenario::{Binding, Deed, Escrow, ObjectName, Scenario, ValueFrom, Waived};
 use crate::system::{Object, System, Systems};
 
 /// Claims, Secrets, databases and buckets that no procedure and no declaration covers, and those that are waived.
@@ -30,9 +30,7 @@ pub fn notes(scenario: &Scenario, runbook: &Runbook, systems: &Systems) -> (Vec<
     }
     for (claim, name) in &objects_of(systems, &kind::CLAIM) {
         let is_tree = scenario.files.values().any(|tree| tree.claim == *name);
-        let with_its_cluster =
-            |loss: &Loss| name.cluster.as_ref().is_some_and(|cluster| loss.clusters.contains(cluster));
-        let is_lost = scenario.losses().any(|loss| loss.claims.contains(name) || with_its_cluster(loss));
+        let is_lost = scenario.losses().any(|loss| loss.claims.contains(name) || loss.takes_all_around(name));
         if !is_tree && !is_lost && !typed.contains(&name.name) {
             let why = "no drill loses it and no file tree or procedure names it";
             open.push((Waived::Claim(name.clone()), format!("claim {name}"), &claim.source, why));
@@ -55,10 +53,11 @@ pub fn notes(scenario: &Scenario, runbook: &Runbook, systems: &Systems) -> (Vec<
             open.push((Waived::Claim(tree.claim.clone()), what, &tree.source, "nothing seeds and compares it"));
         }
     }
-    for (name, store) in &scenario.stores {
+    for (name, store) in scenario.stores.iter().filter(|(_, store)| store.holds_backups()) {
         let kept = escrow().any(|escrow| matches!(escrow, Escrow::Store(kept) if kept == name));
         if !kept && !scenario.repositories.values().any(|repository| repository.store == *name) {
-            let (what, why) = (format!("bucket {}", store.bucket), "no repository is in it and it is no escrow");
+            let what = store.account().map_or_else(|| format!("bucket {}", store.bucket), |_| store.bucket.clone());
+            let why = "no repository is in it and it is no escrow";
             open.push((Waived::Bucket(store.bucket.clone()), what, &store.source, why));
         }
     }

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use crate::cluster::kind::{self, Kind};
 use crate::outcome::SourceRef;
 use crate::problem::{Problem, suggestion};
-use crate::scenario::{Escrow, KeyRef, ObjectName, Part, Scenario, Serving, SlotSource, StoreKind, ValueFrom, Waived};
+use crate::scenario::{
+    Drill, Escrow, KeyRef, ObjectName, Part, Scenario, Serving, SlotSource, StoreKind, ValueFrom, Waived,
+};
 use crate::system::{System, Systems};
 
 /// Every name that nothing has.
@@ -23,6 +25,17 @@ pub fn problems(scenario: &Scenario, systems: &Systems) -> Vec<Problem> {
     for (claim, source) in claims.chain(trees) {
         problems.extend(lacking(systems, &kind::CLAIM, claim, source));
     }
+    for (namespace, source) in
+        scenario.losses().flat_map(|loss| loss.namespaces.iter().map(|name| (name, &loss.source)))
+    {
+        let there: Vec<&str> =
+            systems.iter().flat_map(|(_, system)| system.objects()).map(|object| &*object.namespace).collect();
+        if !there.contains(&namespace.as_str()) {
+            let message =
+                format!("nothing of the system is in the namespace `{namespace}`{}", suggestion(namespace, there));
+            problems.push(Problem::new(source, message));
+        }
+    }
     for (escrow, source) in scenario.losses().flat_map(|loss| loss.escrow.iter().map(|kept| (kept, &loss.source))) {
         problems.extend(match escrow {
             Escrow::Secret(name) => lacking(systems, &kind::SECRET, name, source),
@@ -30,12 +43,16 @@ pub fn problems(scenario: &Scenario, systems: &Systems) -> Vec<Problem> {
             Escrow::Store(_) | Escrow::Manifests => None,
         });
     }
-    let parts = scenario.drills.iter().flat_map(|drill| [&drill.backup, &drill.restore, &drill.reconcile]).flatten();
-    for part in parts {
-        if let Part::CronJob { object, source } = part {
-            problems.extend(lacking(systems, &kind::CRON_JOB, object, source));
-        }
+    let of_drill = |drill: &'_ Drill| [&drill.earlier, &drill.backup, &drill.restore, &drill.reconcile].map(Vec::clone);
+    for part in scenario.drills.iter().flat_map(of_drill).flatten() {
+        problems.extend(match part {
+            Part::CronJob { object, source } => lacking(systems, &kind::CRON_JOB, &object, &source),
+            Part::BackupPlan { name, source } => lacking_plan(systems, &name, &source),
+            Part::Procedure { .. } => None,
+        });
     }
+    problems.extend(account(scenario));
+    problems.extend(open_parameters(scenario, systems));
     for Serving { workload, source, .. } in &scenario.serving {
         let as_deployment = lacking(systems, &kind::DEPLOYMENT, workload, source);
         problems.extend(as_deployment.filter(|_| lacking(systems, &kind::STATEFUL_SET, workload, source).is_some()));
@@ -43,12 +60,56 @@ pub fn problems(scenario: &Scenario, systems: &Systems) -> Vec<Problem> {
     problems.extend(idle_waivers(scenario, systems));
     problems.extend(doubled_hosts(scenario));
     for (name, repository) in &scenario.repositories {
-        if scenario.stores.get(&repository.store).is_some_and(|store| store.kind == StoreKind::Gcs) {
+        if scenario.stores.get(&repository.store).is_some_and(|store| !matches!(store.kind, StoreKind::S3(_))) {
             let message = format!("repository `{name}`: restic's passwords are tried out in stores of kind s3 only");
             problems.push(Problem::new(&repository.source, message));
         }
     }
     problems
+}
+
+fn lacking_plan(systems: &Systems, name: &str, source: &SourceRef) -> Option<Problem> {
+    let stacks = || systems.iter().filter_map(|(_, system)| system.stack());
+    let plans: Vec<&str> = stacks().flat_map(|stack| stack.plans.values().map(|plan| plan.name.as_str())).collect();
+    let hint = (!plans.contains(&name)).then(|| suggestion(name, plans))?;
+    Some(Problem::new(source, format!("no backup plan of the template is called `{name}`{hint}")))
+}
+
+/// A stack is in an account, which is for nothing else.
+fn account(scenario: &Scenario) -> Option<Problem> {
+    let accounts: Vec<_> =
+        scenario.stores.values().filter_map(|store| Some((store.account()?, &store.source))).collect();
+    match (&scenario.system.stack, accounts.as_slice()) {
+        (None, []) => None,
+        (None, [(_, source), ..]) => {
+            Some(Problem::new(source, "an account is for a system that is a stack: take it out"))
+        }
+        (Some(stack), [(aws, source)]) => (aws.region != stack.source.region).then(|| {
+            Problem::new(
+                source,
+                format!("the stack is in {}, this account answers in {}", stack.source.region, aws.region),
+            )
+        }),
+        (Some(_), _) => {
+            let message = "a stack needs its account: name one store, as in `account: { kind: aws, region: .. }`";
+            Some(Problem::new(&scenario.system.source, message))
+        }
+    }
+}
+
+/// Values of parameters that the template calls secrets, and that stand in the scenario for all to read.
+fn open_parameters(scenario: &Scenario, systems: &Systems) -> Vec<Problem> {
+    let stack = systems.iter().find_map(|(_, system)| system.stack());
+    let (Some(system), Some(stack)) = (&scenario.system.stack, stack) else { return Vec::new() };
+    let is_open = |(name, from): &(&String, &ValueFrom)| {
+        matches!(from, ValueFrom::Literal(_)) && stack.parameters.get(*name) == Some(&true)
+    };
+    let problem = |(name, _): (&String, &ValueFrom)| {
+        let message =
+            format!("parameter `{name}` is NoEcho, so its value does not belong into this file: {{generated: NAME}}");
+        Problem::new(&scenario.system.source, message)
+    };
+    system.parameters.iter().filter(is_open).map(problem).collect()
 }
 
 /// Stores that would answer under one outside name.
@@ -123,6 +184,7 @@ pub fn values(scenario: &Scenario) -> Vec<&ValueFrom> {
     for store in scenario.stores.values() {
         values.extend(store.values());
     }
+    values.extend(scenario.system.stack.iter().flat_map(|stack| stack.parameters.values()));
     for database in scenario.databases.values() {
         values.extend([&database.database, &database.user, &database.password]);
         values.extend(database.second_role.as_ref().map(|role| &role.password));

@@ -65,7 +65,13 @@ impl fmt::Display for Plan {
 
 impl fmt::Display for DrillPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (name, steps) in [("backup", &self.backup), ("restore", &self.restore), ("reconcile", &self.reconcile)] {
+        let phases = [
+            ("earlier", &self.earlier),
+            ("backup", &self.backup),
+            ("restore", &self.restore),
+            ("reconcile", &self.reconcile),
+        ];
+        for (name, steps) in phases {
             for step in steps {
                 writeln!(f, "  {name:<9} {step}")?;
             }
@@ -98,7 +104,11 @@ impl fmt::Display for PlannedStep {
                 f.write_str("  (a script does what is done in the editor)")?
             }
             Action::Removed { .. } => f.write_str("  (not run)")?,
-            Action::Shell | Action::Apply { .. } | Action::CronJob { .. } | Action::Human => {}
+            Action::Shell
+            | Action::Apply { .. }
+            | Action::CronJob { .. }
+            | Action::BackupPlan { .. }
+            | Action::Human => {}
         }
         if !self.errata.is_empty() {
             write!(f, "  [{}]", self.errata.join(", "))?;
@@ -113,9 +123,13 @@ impl fmt::Display for Scenarios {
         for scenario in self.scenarios.values() {
             for drill in &scenario.drills {
                 writeln!(f, "{}/{}", scenario.name, drill.name)?;
-                for (phase, parts) in
-                    [("backup", &drill.backup), ("restore", &drill.restore), ("reconcile", &drill.reconcile)]
-                {
+                let phases = [
+                    ("earlier", &drill.earlier),
+                    ("backup", &drill.backup),
+                    ("restore", &drill.restore),
+                    ("reconcile", &drill.reconcile),
+                ];
+                for (phase, parts) in phases {
                     for part in parts {
                         writeln!(f, "  {phase:<9} {part}")?;
                     }
@@ -131,6 +145,7 @@ impl fmt::Display for Part {
         match self {
             Self::Procedure { name, .. } => f.write_str(name),
             Self::CronJob { object, .. } => write!(f, "CronJob {object}"),
+            Self::BackupPlan { name, .. } => write!(f, "BackupPlan {name}"),
         }
     }
 }

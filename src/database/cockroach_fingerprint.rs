@@ -96,8 +96,8 @@ async fn digest(session: &Session, table: &Table, fingerprint: &mut Fingerprint)
         selected.push(as_text(&quote_name(&name), &data_type));
     }
     key.sort();
-    let (positions, names) = key.into_iter().map(|(_, position, name)| (position, name)).unzip();
-    let mut digest = RowsDigest::new(positions, names);
+    let (positions, names): (Vec<_>, Vec<_>) = key.into_iter().map(|(_, position, name)| (position, name)).unzip();
+    let mut digest = RowsDigest::new(names);
     // A table may have no column at all: then its rows are told by their number.
     let select = if selected.is_empty() { "''::text".to_owned() } else { selected.join(", ") };
     let none: [&(dyn ToSql + Sync); 0] = [];
@@ -106,9 +106,9 @@ async fn digest(session: &Session, table: &Table, fingerprint: &mut Fingerprint)
     let mut encoded = Vec::new();
     while let Some(row) = rows.try_next().await.map_err(failed())? {
         encode(&row, &mut encoded).map_err(failed())?;
-        digest.add(&encoded);
+        digest.add_fields(&encoded, &positions);
     }
-    digest.put(table.item.clone(), fingerprint);
+    digest.finish(table.item.clone(), fingerprint);
     Ok(())
 }
 

@@ -61,6 +61,7 @@ pub async fn connect(target: &DatabaseTarget) -> Result<Session, Error> {
 async fn connect_with(target: &DatabaseTarget, password: &Secret) -> Result<Session, Error> {
     match target.kind {
         DatabaseKind::Postgres => open(target, password, SslMode::Disable, NoTls).await,
+        kind @ DatabaseKind::Mongodb => Err(Error::OfPostgres { what: "its protocol", kind, place: target.place() }),
         // A secure one takes no password without.
         DatabaseKind::Cockroach => open(target, password, SslMode::Prefer, cockroach::tls()?).await,
     }

@@ -19,6 +19,8 @@ pub struct GoProgram {
     pub package: &'static str,
     /// Lines of go.sum for a module that the checksum database does not know; it is built from a module of its own then.
     pub sums: &'static [&'static str],
+    /// A file of the module that has to hold its version and is made for releases only; it is built from a copy of the module then.
+    pub stamp: Option<&'static str>,
 }
 
 /// Stands for Google Cloud Storage. Up to 1.53 it answers gsutil's uploads of streams with 404.
@@ -28,6 +30,7 @@ pub static GCS_SERVER: GoProgram = GoProgram {
     module: "github.com/fsouza/fake-gcs-server",
     package: "github.com/fsouza/fake-gcs-server",
     sums: &[],
+    stamp: None,
 };
 
 /// Installs charts.
@@ -37,6 +40,7 @@ pub static HELM: GoProgram = GoProgram {
     module: "helm.sh/helm/v3",
     package: "helm.sh/helm/v3/cmd/helm",
     sums: &[],
+    stamp: None,
 };
 
 /// The plugin behind `helm diff`.
@@ -49,6 +53,17 @@ pub static HELM_DIFF: GoProgram = GoProgram {
         "h1:pguvdUgk6UQeCL6xXZ2zIWYqbMi3Z0we2xmhAf3+G4g=",
         "/go.mod h1:63MxVXc1LBw86dQbKqupYkHFXrqv4tiTltyuUydYc2g=",
     ],
+    stamp: None,
+};
+
+/// Speaks MongoDB's protocol over files of SQLite: the last line of versions that does.
+pub static FERRETDB: GoProgram = GoProgram {
+    name: "ferretdb",
+    version: "1.24.0",
+    module: "github.com/FerretDB/FerretDB",
+    package: "github.com/FerretDB/FerretDB/cmd/ferretdb",
+    sums: &[],
+    stamp: Some("build/version/version.txt"),
 };
 
 /// The first that gets itself the Go that a module asks for, as any other module.
@@ -69,8 +84,13 @@ pub async fn examine(program: &'static GoProgram, needed_by: &BTreeSet<String>) 
 
 /// The program that was built for this user, if it was.
 pub fn find(program: &GoProgram) -> Option<Tool> {
-    let path = tools_folder().map(|tools| place(program, &tools)).filter(|path| path.is_file())?;
+    let path = path(program).filter(|path| path.is_file())?;
     Some(Tool { path, version: program.version.to_owned() })
+}
+
+/// Where the program is once it is built; `None` where nothing says what is this user's.
+pub fn path(program: &GoProgram) -> Option<PathBuf> {
+    tools_folder().map(|tools| place(program, &tools))
 }
 
 /// With its version in its name, so that another redrill's is not taken for it.
@@ -132,6 +152,9 @@ async fn install_into(program: &GoProgram, tools: &Path) -> Result<(), Error> {
 /// Builds it as `bin/NAME` below `work`.
 async fn build(program: &GoProgram, go: &str, work: &Path, env: BTreeMap<String, Secret>) -> Result<(), Error> {
     let wanted = format!("{}@v{}", program.package, program.version);
+    if let Some(stamp) = program.stamp {
+        return build_stamped(program, stamp, go, work, env).await;
+    }
     if program.sums.is_empty() {
         super::run_with(&[go, "install", &wanted], env, &format!("go install {wanted}"), BUILDING).await?;
         let io = |source| Error::Io { doing: format!("find what Go made of {wanted}"), source };
@@ -154,6 +177,45 @@ async fn build(program: &GoProgram, go: &str, work: &Path, env: BTreeMap<String,
     super::run_with(&argv, env, &format!("go build {wanted}"), BUILDING).await.map(drop)
 }
 
+/// Builds it from a copy of its module that has the version where a release has it.
+async fn build_stamped(
+    program: &GoProgram,
+    stamp: &str,
+    go: &str,
+    work: &Path,
+    env: BTreeMap<String, Secret>,
+) -> Result<(), Error> {
+    let wanted = format!("{}@v{}", program.module, program.version);
+    let doing = format!("go mod download {wanted}");
+    let said = super::run_with(&[go, "mod", "download", "-json", &wanted], env.clone(), &doing, BUILDING).await?;
+    let downloaded: serde_json::Value = serde_json::from_str(&said).unwrap_or_default();
+    let Some(source) = downloaded["Dir"].as_str() else {
+        return Err(Error::Refused { doing, said: "Go does not say where it is".to_owned() });
+    };
+    let copy = work.join("module");
+    let io = |source| Error::Io { doing: format!("copy {wanted}"), source };
+    copy_folder(Path::new(source), &copy).map_err(io)?;
+    std::fs::write(copy.join(stamp), format!("v{}\n", program.version)).map_err(io)?;
+    let (folder, made) = (copy.display().to_string(), work.join("bin").join(program.name).display().to_string());
+    let package = program.package.replacen(program.module, ".", 1);
+    let argv = [go, "-C", &folder, "build", "-buildvcs=false", "-o", &made, &package];
+    super::run_with(&argv, env, &format!("go build {wanted}"), BUILDING).await.map(drop)
+}
+
+/// With modes of its own: what Go keeps may not be written to.
+fn copy_folder(from: &Path, to: &Path) -> std::io::Result<()> {
+    std::fs::create_dir(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        match entry.file_type()?.is_dir() {
+            true => copy_folder(&entry.path(), &target)?,
+            false => std::fs::write(target, std::fs::read(entry.path())?)?,
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -169,7 +231,7 @@ mod tests {
     #[tokio::test]
     #[ignore = "fetches 300 MB of modules and builds them"]
     async fn a_program_is_built_and_nothing_else_stays() {
-        for program in [&GCS_SERVER, &HELM_DIFF] {
+        for program in [&GCS_SERVER, &HELM_DIFF, &FERRETDB] {
             let folder = tempfile::tempdir().expect("folder");
             install_into(program, folder.path()).await.expect(program.name);
             let names: Vec<_> =

@@ -16,6 +16,8 @@ fn evidence(package: &str) -> PathBuf {
         "python3-dev" => "/usr/bin/python3-config".into(),
         "python3-pip" => "/usr/bin/pip3".into(),
         "python3-psycopg2" => "/usr/lib/python3/dist-packages/psycopg2/__init__.py".into(),
+        "python3-gridfs" => "/usr/lib/python3/dist-packages/gridfs/__init__.py".into(),
+        "python3-pymongo" => "/usr/lib/python3/dist-packages/pymongo/__init__.py".into(),
         // Only asked to fetch, never shown: wherever it is.
         "npm" => on_path("npm").unwrap_or_else(|| "/usr/bin/npm".into()),
         "busybox-static" => "/usr/bin/busybox".into(),

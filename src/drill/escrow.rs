@@ -1,4 +1,4 @@
-//! What somebody has in a safe place when its cluster is gone, as files of the operator's home.
+//! What somebody has in a safe place when its cluster or namespace is gone, as files of the operator's home.
 
 use serde_json::{Map, Value, json};
 
@@ -22,9 +22,9 @@ pub async fn lay_out(kubernetes: &Kubernetes, values: &Values) -> Result<(), Hal
 }
 
 fn place(kind: &str, name: &ObjectName) -> String {
-    let cluster = name.cluster.as_deref().unwrap_or_default();
+    let cluster = name.cluster.as_ref().map(|cluster| format!("{cluster}/")).unwrap_or_default();
     let kind = kind.to_lowercase();
-    format!("{}/{ESCROW}/{cluster}/{}/{kind}-{}.yaml", station::HOME, name.namespace, name.name)
+    format!("{}/{ESCROW}/{cluster}{}/{kind}-{}.yaml", station::HOME, name.namespace, name.name)
 }
 
 /// Without what a cluster adds of its own: another one would refuse a `uid` that it did not give.
@@ -61,5 +61,7 @@ mod tests {
         });
         assert_eq!(manifest("Secret", &name, &object), expected);
         assert_eq!(place("ConfigMap", &name), "/home/operator/escrow/old/shop/configmap-db.yaml");
+        let of_namespace = ObjectName { cluster: None, ..name };
+        assert_eq!(place("Secret", &of_namespace), "/home/operator/escrow/shop/secret-db.yaml");
     }
 }

@@ -12,6 +12,8 @@ pub struct Evidence {
     pub databases: BTreeMap<String, Fingerprint>,
     /// Before anything was seeded: what a fresh start makes by itself, which says nothing about a loss.
     pub fresh: BTreeMap<String, Fingerprint>,
+    /// What is not in it, since its server does not have it, by the scenario's name of the database.
+    pub left_out: BTreeMap<String, Vec<String>>,
     /// As seeded, by the scenario's name of the tree.
     pub files: BTreeMap<String, Fingerprint>,
     /// Written before the backup began; must be there.

@@ -27,7 +27,7 @@ pub async fn fill(step: &PlannedStep, stage: &Stage, operator: &Operator) -> Res
 async fn look_up(slot: &Slot, stage: &Stage, operator: &Operator) -> Result<Secret, Halt> {
     match &slot.from {
         SlotSource::Value(from) => {
-            let value = stage.values.secret(from).await;
+            let value = stage.values.known(from).await;
             value.map_err(|error| {
                 Halt::failed(format!("{}: no value for `{}`: {}", slot.source, slot.place, chain(&error)))
             })

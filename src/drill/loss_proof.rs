@@ -8,7 +8,7 @@ use crate::drill::stage::Stage;
 use crate::drill::unanswered::Unanswered;
 use crate::drill::{Assignment, seed, verify};
 use crate::fingerprint::Fingerprint;
-use crate::kubernetes;
+use crate::kubernetes::{self, KubernetesError};
 use crate::outcome::{CheckKind, CheckResult, Phase};
 use crate::probe::DatabaseTarget;
 use crate::redact::Secret;
@@ -33,12 +33,29 @@ pub async fn run(
         verify::write(record, &format!("loss of cluster {cluster}"), CheckKind::Loss, Phase::Loss, started, finding);
     }
     let loss = assignment.scenario.loss_in(&assignment.plan.name);
-    // Volumes and clusters are gone with all that was in them, a corruption hits the databases that it names.
-    let takes_all = !loss.claims.is_empty() || !loss.clusters.is_empty();
+    for namespace in &loss.namespaces {
+        let started = Instant::now();
+        let result = namespace_is_gone(stage, namespace).await;
+        still_there.extend(matches!(result, CheckResult::Differs { .. }).then(|| format!("namespace {namespace}")));
+        let finding = Ok((result, "it is not there, and nothing is in it".to_owned()));
+        verify::write(
+            record,
+            &format!("loss of namespace {namespace}"),
+            CheckKind::Loss,
+            Phase::Loss,
+            started,
+            finding,
+        );
+    }
+    // Volumes, namespaces and clusters are gone with all that was in them, a corruption hits the databases that it names.
+    let takes_all = !loss.claims.is_empty() || !loss.clusters.is_empty() || !loss.namespaces.is_empty();
     for (name, expected) in evidence.databases.iter().filter(|(name, _)| takes_all || loss.databases.contains(name)) {
         let started = Instant::now();
         let result = match database(assignment, stage, name).await? {
-            Some(found) => gone(&beside(expected, evidence.fresh.get(name)), &found, "table "),
+            Some(found) => {
+                let content = assignment.scenario.databases.get(name).map_or("table ", |lost| lost.kind.content());
+                gone(&beside(expected, evidence.fresh.get(name)), &found, content)
+            }
             None => CheckResult::Held,
         };
         still_there.extend(matches!(result, CheckResult::Differs { .. }).then(|| format!("database {name}")));
@@ -48,9 +65,10 @@ pub async fn run(
     for (name, expected) in evidence.files.iter().filter(|_| takes_all) {
         let started = Instant::now();
         let Some(tree) = assignment.scenario.files.get(name) else { continue };
-        let result = match is_lost(assignment, tree.claim.cluster.as_ref()) {
-            true => cluster_is_gone(stage, tree.claim.cluster.as_deref().unwrap_or_default()).await,
-            false => gone(expected, &seed::tree(stage, name, tree).await?, "file "),
+        let result = match (loss.takes_all_around(&tree.claim), &tree.claim.cluster) {
+            (true, Some(cluster)) => cluster_is_gone(stage, cluster).await,
+            (true, None) => namespace_is_gone(stage, &tree.claim.namespace).await,
+            (false, _) => gone(expected, &seed::tree(stage, name, tree).await?, "file "),
         };
         still_there.extend(matches!(result, CheckResult::Differs { .. }).then(|| format!("files {name}")));
         let finding = Ok((result, expected.summary()));
@@ -62,8 +80,17 @@ pub async fn run(
     }
 }
 
-fn is_lost(assignment: &Assignment<'_>, cluster: Option<&String>) -> bool {
-    cluster.is_some_and(|cluster| assignment.scenario.loss_in(&assignment.plan.name).clusters.contains(cluster))
+async fn namespace_is_gone(stage: &Stage, namespace: &str) -> CheckResult {
+    let kubernetes = stage.clusters.of(None);
+    let there = async {
+        let object = kubernetes.get(kubernetes::NAMESPACE, "", namespace).await?;
+        Ok::<_, KubernetesError>((object.is_some(), kubernetes.list(kubernetes::CLAIM, namespace).await?.len()))
+    };
+    match there.await {
+        Ok((false, 0)) => CheckResult::Held,
+        Ok((_, claims)) => CheckResult::Differs { difference: format!("it is there, with {claims} claims") },
+        Err(error) => CheckResult::NotRun { reason: crate::error::chain(&error) },
+    }
 }
 
 async fn cluster_is_gone(stage: &Stage, cluster: &str) -> CheckResult {
@@ -82,7 +109,7 @@ async fn cluster_is_gone(stage: &Stage, cluster: &str) -> CheckResult {
 async fn database(assignment: &Assignment<'_>, stage: &mut Stage, name: &str) -> Result<Option<Fingerprint>, Halt> {
     let Some(database) = assignment.scenario.databases.get(name) else { return Ok(None) };
     let nothing = Fingerprint::default();
-    if is_lost(assignment, database.cluster.as_ref()) {
+    if assignment.scenario.loss_in(&assignment.plan.name).takes_server_of(database) {
         let target = evidence_target(database);
         let found = seed::fingerprint_database(&mut stage.prober, target, &[], &nothing).await;
         return match found {

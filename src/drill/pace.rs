@@ -13,6 +13,9 @@ use crate::outcome::Waited;
 /// What a step can touch that takes time to follow.
 const WORKLOADS: [TypeName<'static>; 3] = [kubernetes::DEPLOYMENT, kubernetes::STATEFUL_SET, kubernetes::JOB];
 
+/// By which a pod says what goes on by itself, in words that stay the same while it does.
+pub const UNDER_WAY: &str = "redrill.dev/under-way";
+
 /// How workloads were before the first step: uid and generation by cluster, `Kind namespace/name`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Baseline(BTreeMap<String, (String, i64)>);
@@ -78,6 +81,8 @@ async fn unsettled(sites: &[Site], baseline: &Baseline) -> Result<Vec<String>, K
             if pod["metadata"]["deletionTimestamp"].is_string() {
                 conditions.push(format!("pods of {} gone", workload_of(&pod)));
             }
+            // What is no workload of the cluster says itself what is under way.
+            conditions.extend(pod["metadata"]["annotations"][UNDER_WAY].as_str().map(str::to_owned));
         }
     }
     conditions.sort();

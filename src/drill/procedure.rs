@@ -7,7 +7,7 @@ use crate::drill::operator::Operator;
 use crate::drill::pace::{self, Baseline, Settled};
 use crate::drill::ran::Ran;
 use crate::drill::record::{Halt, Record};
-use crate::drill::{Stage, cron_job, fill};
+use crate::drill::{Stage, account, chart, cron_job, fill};
 use crate::outcome::{Phase, StepOutcome, StepResult, Waited};
 use crate::plan::{Action, PlannedStep};
 
@@ -69,11 +69,15 @@ async fn one(
             return Err(halt);
         }
     };
+    if stage.draws_secrets {
+        chart::learn(stage, record).await?;
+    }
     let started = Instant::now();
     let ran = match &step.action {
         Action::Human => Ran::unseen(step, StepResult::Succeeded),
         Action::Removed { erratum } => Ran::unseen(step, StepResult::Removed { erratum: erratum.clone() }),
         Action::CronJob { object } => cron_job::run(stage, record, step, object).await,
+        Action::BackupPlan { name } => account::run_plan(stage, step, name).await,
         Action::Shell | Action::Edit { .. } | Action::Apply { .. } | Action::Compare { .. } | Action::Editor { .. } => {
             match fill::fill(step, stage, operator).await {
                 Ok(filled) => operator.perform(stage, record, step, filled).await,

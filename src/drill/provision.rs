@@ -9,7 +9,7 @@ use crate::drill::stage::{self, Stage, ask};
 use crate::drill::station;
 use crate::drill::unanswered::Unanswered;
 use crate::drill::value::Values;
-use crate::drill::{Assignment, Logs, checkout, seed, verify};
+use crate::drill::{Assignment, Logs, account, chart, checkout, seed, verify};
 use crate::environment::{Environment, EnvironmentError};
 use crate::error::chain;
 use crate::outcome::{CheckKind, CheckResult, Phase};
@@ -43,18 +43,20 @@ pub async fn run(assignment: &Assignment<'_>, environment: &Environment, record:
     own.extend(station::workstation(&environment.operator_kubeconfig()));
     stage::put_up(&kubernetes, &own).await?;
     let prober = stage::connect_prober(&kubernetes, station::NAMESPACE, station::PROBER).await?;
+    let public_names = seed::public_names(assignment.systems, assignment.scenario);
     let logs = Logs::new(assignment.reports.clone(), &format!("{}-{}", assignment.scenario.name, assignment.plan.name));
     let logs = logs.map_err(EnvironmentError::io("make the folder for logs"))?;
     let mut stage =
         Stage::new(clusters, values, prober, logs, assignment.systems, &assignment.scenario.system.namespace);
+    stage.public_names = public_names;
+    stage.draws_secrets = assignment.scenario.system.chart.is_some();
     isolation(environment, &mut stage, record).await?;
     if let Some(workstation) = &assignment.scenario.workstation {
         stage.folder = Some(checkout::put(&stage.kubernetes, workstation).await?);
     }
-    for (cluster, system) in assignment.systems.iter() {
-        for object in system.objects() {
-            stage.clusters.of(cluster).create(&object.value).await?;
-        }
+    match &assignment.scenario.system.chart {
+        Some(chart) => chart::install(&stage, chart, record).await?,
+        None => apply(assignment.systems, &stage).await?,
     }
     stores(assignment, environment, &stage, record).await?;
     let ready = pace::settle(&stage.sites, &Baseline::default(), READY).await?;
@@ -69,6 +71,16 @@ pub async fn run(assignment: &Assignment<'_>, environment: &Environment, record:
             Err(Halt::unverified(reason, "look at the manifests and at the images they name"))
         }
     }
+}
+
+/// Makes what the manifests say.
+async fn apply(systems: &Systems, stage: &Stage) -> Result<(), Halt> {
+    for (cluster, system) in systems.iter() {
+        for object in system.objects() {
+            stage.clusters.of(cluster).create(&object.value).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Tells the redactor every secret of the system before anything can print one. A value that is also a name (a user, a
@@ -124,9 +136,18 @@ async fn stores(
                 let objects = station::s3(name, &store.bucket, &access, &secret, &certificate);
                 (objects, format!("https://{}/{}", s3.host, store.bucket), "an S3 server")
             }
+            StoreKind::Aws(aws) => {
+                account::put_up(assignment, environment, stage, name, aws, certificate).await?;
+                provided_by_the_account(record, &aws.region);
+                continue;
+            }
             StoreKind::Gcs => {
                 let objects = station::gcs(name, &store.bucket, &certificate);
                 (objects, format!("gs://{}", store.bucket), "a server for Google Cloud Storage")
+            }
+            StoreKind::Charts(charts) => {
+                let objects = station::charts(name, &chart::repository(charts).await?, &certificate);
+                (objects, format!("https://{}", charts.host), "a chart repository")
             }
         };
         stage::put_up(&stage.kubernetes, &objects).await?;
@@ -134,4 +155,19 @@ async fn stores(
         record.provided(&address, &why);
     }
     Ok(())
+}
+
+/// Nobody has these at home: what answers in their place, and what of it is a store and what the environment's scheduler.
+fn provided_by_the_account(record: &mut Record, region: &str) {
+    let parts = [
+        ("EFS and AWS Backup", "file systems are claims and a recovery point is a copy of one, file by file"),
+        (
+            "CloudFormation and ECS",
+            "redrill reads the template and makes the pods of its tasks, as its scheduler would",
+        ),
+    ];
+    for (what, why) in parts {
+        let why = format!("{why}; a real disaster needs the real one");
+        record.provided(&format!("{what} of {region}"), &why);
+    }
 }

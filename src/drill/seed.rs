@@ -40,7 +40,10 @@ pub async fn run(assignment: &Assignment<'_>, stage: &mut Stage, evidence: &mut 
         evidence.fresh.insert(name.clone(), fresh);
         let second_role = database.second_role.as_ref().map(|role| role.name.clone());
         let request = Request::SeedDatabase { target: target.clone(), second_role, bytes, rng: assignment.rng };
-        ask(&mut stage.prober, request).await?;
+        match ask(&mut stage.prober, request).await? {
+            Reply::Seeded { left_out } => drop(evidence.left_out.insert(name.clone(), left_out)),
+            other => return Err(Unanswered::unexpected(&other).into()),
+        }
         if let Some(role) = &database.second_role {
             let password = stage.values.secret(&role.password).await?;
             let request = Request::SetPassword { target: target.clone(), role: role.name.clone(), password };
@@ -120,14 +123,14 @@ pub fn unwritten(error: ClientError) -> Halt {
 /// The database as its owner, the application, reaches it.
 pub async fn owner(database: &Database, values: &Values) -> Result<DatabaseTarget, ValueError> {
     let password = values.secret(&database.password).await?;
-    credential::postgres(database, &database.user, password, values).await
+    credential::database_as(database, &database.user, password, values).await
 }
 
 /// The database as whoever seeds it and takes its fingerprint.
 pub async fn seeder(database: &Database, values: &Values) -> Result<DatabaseTarget, ValueError> {
     let Some(superuser) = &database.superuser else { return owner(database, values).await };
     let password = values.secret(&superuser.password).await?;
-    credential::postgres(database, &superuser.user, password, values).await
+    credential::database_as(database, &superuser.user, password, values).await
 }
 
 pub async fn ledger_target(assignment: &Assignment<'_>, values: &Values) -> Result<Option<DatabaseTarget>, ValueError> {

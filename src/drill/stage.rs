@@ -1,6 +1,6 @@
 //! The stage: the drill's own pods on a running environment, and the hands that reach into them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -45,6 +45,10 @@ pub struct Stage {
     pub outputs: Vec<(PlannedStep, String)>,
     /// The moment between two commits that this drill recovers to, as the database's clock has it.
     pub recovery_target: Option<String>,
+    /// Whether the system's Secrets come from templates that may draw other values at any time.
+    pub draws_secrets: bool,
+    /// Values of Secrets that are names, too: they are no secrets.
+    pub public_names: BTreeSet<String>,
     /// When the loss was proven.
     pub lost_at: Option<Instant>,
     /// Since then, in redrill's own looks at what came back: nobody waits for them in earnest.
@@ -86,6 +90,8 @@ impl Stage {
             provisioned: Provisioned::default(),
             outputs: Vec::new(),
             recovery_target: None,
+            draws_secrets: false,
+            public_names: BTreeSet::new(),
             lost_at: None,
             looking: Duration::ZERO,
             replicas,

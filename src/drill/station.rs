@@ -27,6 +27,8 @@ pub const KUBECONFIG: &str = "/run/redrill/kubeconfig";
 pub const HOME: &str = "/home/operator";
 /// Where the program is given that stands for every editor.
 const EDITOR: &str = "/run/redrill/editor";
+/// Where helm finds its plugins, each in a folder.
+const HELM_PLUGINS: &str = "/run/redrill/helm";
 
 const LABEL: &str = "redrill.dev/part";
 
@@ -42,6 +44,7 @@ pub fn workstation(kubeconfig: &Secret) -> Vec<Value> {
     let mut env = vec![
         json!({"name": "HOME", "value": HOME}),
         json!({"name": "KUBECONFIG", "value": format!("{HOME}/.kube/config")}),
+        json!({"name": "HELM_PLUGINS", "value": HELM_PLUGINS}),
     ];
     let editors = ["KUBE_EDITOR", "VISUAL", "EDITOR"];
     env.extend(editors.map(|name| json!({"name": name, "value": format!("{EDITOR}/editor")})));
@@ -51,6 +54,11 @@ pub fn workstation(kubeconfig: &Secret) -> Vec<Value> {
             "apiVersion": "v1", "kind": "ConfigMap",
             "metadata": {"name": "workstation-editor", "namespace": NAMESPACE},
             "data": {"editor": editor::program()},
+        }),
+        json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": "workstation-helm-diff", "namespace": NAMESPACE},
+            "data": {"plugin.yaml": helm_diff()},
         }),
         pod(
             WORKSTATION,
@@ -64,12 +72,14 @@ pub fn workstation(kubeconfig: &Secret) -> Vec<Value> {
                     "volumeMounts": [
                         {"name": "kubeconfig", "mountPath": KUBECONFIG, "readOnly": true},
                         {"name": "editor", "mountPath": EDITOR, "readOnly": true},
+                        {"name": "helm-diff", "mountPath": format!("{HELM_PLUGINS}/diff"), "readOnly": true},
                         {"name": "home", "mountPath": HOME},
                     ],
                 }],
                 "volumes": [
                     {"name": "kubeconfig", "secret": {"secretName": "workstation-kubeconfig", "defaultMode": 0o400}},
                     {"name": "editor", "configMap": {"name": "workstation-editor", "defaultMode": 0o500}},
+                    {"name": "helm-diff", "configMap": {"name": "workstation-helm-diff"}},
                     {"name": "home", "emptyDir": {}},
                 ],
             }),
@@ -153,6 +163,34 @@ exec fake-gcs-server -backend filesystem -filesystem-root /objects -scheme https
     store(name, server, &[], certificate)
 }
 
+/// A chart repository with these files.
+pub fn charts(name: &str, files: &[(String, Vec<u8>)], certificate: &Certificate) -> Vec<Value> {
+    let server = json!({
+        "name": "charts", "image": IMAGE,
+        "command": ["redrill", "__charts", "--listen", "0.0.0.0:443", "--root", "/charts",
+            "--tls-cert", "/tls/tls.crt", "--tls-key", "/tls/tls.key"],
+    });
+    let mut objects = store(name, server, &[], certificate);
+    let service = store_service(name);
+    let added = [
+        ("/spec/volumes", json!({"name": "charts", "configMap": {"name": service}})),
+        ("/spec/containers/0/volumeMounts", json!({"name": "charts", "mountPath": "/charts"})),
+    ];
+    for pod in objects.iter_mut().filter(|object| object["kind"] == "Pod") {
+        for (list, item) in &added {
+            if let Some(list) = pod.pointer_mut(list).and_then(Value::as_array_mut) {
+                list.push(item.clone());
+            }
+        }
+    }
+    let data: serde_json::Map<String, Value> =
+        files.iter().map(|(name, bytes)| (name.clone(), json!(STANDARD.encode(bytes)))).collect();
+    objects.insert(0, json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": service, "namespace": NAMESPACE}, "binaryData": data,
+    }));
+    objects
+}
+
 /// A server on port 443 with a directory of its own below /objects.
 fn store(name: &str, mut server: Value, keys: &[(&str, &Secret)], certificate: &Certificate) -> Vec<Value> {
     let service = store_service(name);
@@ -189,9 +227,14 @@ fn store(name: &str, mut server: Value, keys: &[(&str, &Secret)], certificate: &
 }
 
 fn secret(name: &str, data: &[(&str, &Secret)]) -> Value {
+    secret_in(name, NAMESPACE, data)
+}
+
+/// A Secret of the drill's own in any namespace.
+pub fn secret_in(name: &str, namespace: &str, data: &[(&str, &Secret)]) -> Value {
     let data: serde_json::Map<String, Value> =
         data.iter().map(|(key, value)| ((*key).to_owned(), json!(STANDARD.encode(value.expose())))).collect();
-    json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": NAMESPACE}, "data": data})
+    json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": namespace}, "data": data})
 }
 
 fn pod(name: &str, namespace: &str, spec: Value) -> Value {

@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::environment::Clusters;
 use crate::kubernetes::{self, KubernetesError};
 use crate::redact::{Redactor, Secret, TooShort};
-use crate::scenario::{Escrow, KeyRef, Loss, ObjectName, ValueFrom};
+use crate::scenario::{Encoding, Escrow, KeyRef, Loss, ObjectName, ValueFrom};
 
 #[derive(Debug, thiserror::Error)]
 pub enum ValueError {
@@ -33,6 +33,13 @@ pub enum ValueError {
     },
 }
 
+/// For whom a value is looked up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reader {
+    System,
+    Person,
+}
+
 /// Looks values up in the cluster, and keeps the ones it has drawn.
 ///
 /// Every secret is known to the redactor before anybody else sees it.
@@ -40,7 +47,7 @@ pub struct Values {
     clusters: Clusters,
     redactor: Redactor,
     generated: Mutex<BTreeMap<String, Secret>>,
-    /// Secrets and ConfigMaps that survive their cluster by declaration, by kind and name, as they were when it was lost.
+    /// Secrets and ConfigMaps that survive their cluster or namespace by declaration, by kind and name, as they were when it was lost.
     escrow: BTreeMap<(&'static str, ObjectName), Value>,
     rng: u64,
 }
@@ -50,7 +57,7 @@ impl Values {
         Self { clusters, redactor, generated: Mutex::default(), escrow: BTreeMap::new(), rng }
     }
 
-    /// Keeps a copy of what survives the loss of its cluster by declaration: somebody has it in a safe place. Nothing else is
+    /// Keeps a copy of what survives the loss of its cluster or namespace by declaration: somebody has it in a safe place. Nothing else is
     /// kept: what a procedure deletes is gone.
     pub async fn keep(&mut self, loss: &Loss) -> Result<(), ValueError> {
         for kept in &loss.escrow {
@@ -59,7 +66,7 @@ impl Values {
                 Escrow::ConfigMap(name) => (kubernetes::CONFIG_MAP, "ConfigMap", name),
                 Escrow::Store(_) | Escrow::Manifests => continue,
             };
-            if !name.cluster.as_ref().is_some_and(|cluster| loss.clusters.contains(cluster)) {
+            if !loss.takes_all_around(name) {
                 continue;
             }
             let kubernetes = self.clusters.of(name.cluster.as_deref());
@@ -79,7 +86,16 @@ impl Values {
     ///
     /// Errs where the object or the key is not there: what that means is for the caller to say.
     pub async fn secret(&self, from: &ValueFrom) -> Result<Secret, ValueError> {
-        let value = self.read(from).await?;
+        self.protected(from, Reader::System).await
+    }
+
+    /// A secret as a person knows it: as it was before the loss where somebody kept it, whatever the system holds by now.
+    pub async fn known(&self, from: &ValueFrom) -> Result<Secret, ValueError> {
+        self.protected(from, Reader::Person).await
+    }
+
+    async fn protected(&self, from: &ValueFrom, reader: Reader) -> Result<Secret, ValueError> {
+        let value = self.read(from, reader).await?;
         if matches!(from, ValueFrom::Literal(_)) {
             // What stands in the scenario for all to read is none.
             return Ok(value);
@@ -90,21 +106,26 @@ impl Values {
 
     /// A name that may be kept in a Secret but is none: a user, a database.
     pub async fn name(&self, from: &ValueFrom) -> Result<String, ValueError> {
-        Ok(self.read(from).await?.expose().to_owned())
+        Ok(self.read(from, Reader::System).await?.expose().to_owned())
     }
 
-    async fn read(&self, from: &ValueFrom) -> Result<Secret, ValueError> {
+    async fn read(&self, from: &ValueFrom, reader: Reader) -> Result<Secret, ValueError> {
         match from {
             ValueFrom::Literal(value) => Ok(Secret::new(value)),
             ValueFrom::Generated(name) => Ok(self.generated(name)),
             ValueFrom::Secret(key) => {
-                let encoded = self.key(key, kubernetes::SECRET, "Secret").await?;
+                let encoded = self.key(key, kubernetes::SECRET, "Secret", reader).await?;
+                if key.encoding == Encoding::Base64 {
+                    return Ok(Secret::new(encoded));
+                }
                 let decoded = STANDARD.decode(encoded).ok().and_then(|bytes| String::from_utf8(bytes).ok());
                 let value = decoded
                     .ok_or_else(|| ValueError::NotText { source_line: key.source.to_string(), key: key.key.clone() })?;
                 Ok(Secret::new(value))
             }
-            ValueFrom::ConfigMap(key) => Ok(Secret::new(self.key(key, kubernetes::CONFIG_MAP, "ConfigMap").await?)),
+            ValueFrom::ConfigMap(key) => {
+                Ok(Secret::new(self.key(key, kubernetes::CONFIG_MAP, "ConfigMap", reader).await?))
+            }
         }
     }
 
@@ -113,11 +134,15 @@ impl Values {
         key: &KeyRef,
         type_name: kubernetes::TypeName<'_>,
         kind: &'static str,
+        reader: Reader,
     ) -> Result<String, ValueError> {
         let (namespace, name) = (key.object.namespace.clone(), key.object.name.clone());
         let source_line = key.source.to_string();
         let kubernetes = self.clusters.of(key.object.cluster.as_deref());
-        let object = match self.escrow.get(&(kind, key.object.clone())) {
+        // A lost cluster is asked no more. A lost namespace comes back, and what it holds then may be something else.
+        let is_kept = reader == Reader::Person || key.object.cluster.is_some();
+        let kept = self.escrow.get(&(kind, key.object.clone())).filter(|_| is_kept);
+        let object = match kept {
             Some(kept) => Some(kept.clone()),
             None => kubernetes.get(type_name, &namespace, &name).await?,
         };

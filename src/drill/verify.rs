@@ -113,14 +113,24 @@ async fn database(assignment: &Assignment<'_>, stage: &mut Stage, evidence: &Evi
     let target = seed::seeder(database, &stage.values).await?;
     let found = seed::fingerprint_database(&mut stage.prober, target, &database.live_tables, expected).await;
     let found = found.map_err(Unanswered::of_a_recovery)?;
+    let left_out = not_seeded(evidence.left_out.get(name).map(Vec::as_slice).unwrap_or_default());
     if assignment.plan.archive.is_none() || assignment.plan.aim() == Aim::Maintenance {
-        return Ok(compare(expected, &found));
+        let (result, detail) = compare(expected, &found);
+        return Ok((result, detail + &left_out));
     }
     let (expected, emptied) = expected.as_a_log_has_it(&found);
     let (result, detail) = compare(&expected, &found);
     let emptied =
         if emptied.is_empty() { String::new() } else { format!("; unlogged, so empty: {}", emptied.join(", ")) };
-    Ok((result, detail + &emptied))
+    Ok((result, detail + &emptied + &left_out))
+}
+
+/// What nothing is proven of, since the server does not have it.
+fn not_seeded(left_out: &[String]) -> String {
+    match left_out {
+        [] => String::new(),
+        left_out => format!("; not in it, as the server does not have them: {}", left_out.join(", ")),
+    }
 }
 
 async fn files(assignment: &Assignment<'_>, stage: &Stage, evidence: &Evidence, name: &str) -> Finding {
@@ -147,7 +157,8 @@ pub fn compare(expected: &Fingerprint, found: &Fingerprint) -> (CheckResult, Str
 /// The first differences in words, data before definitions and grants, and how many more there are.
 fn shorten(differences: &[crate::fingerprint::Difference]) -> String {
     const SHOWN: usize = 12;
-    const DATA: [&str; 6] = ["table ", "materialized view ", "large object ", "sequence ", "role ", "file "];
+    const DATA: [&str; 7] =
+        ["table ", "collection ", "materialized view ", "large object ", "sequence ", "role ", "file "];
     let rank = |item: &str| DATA.iter().position(|kind| item.starts_with(kind)).unwrap_or(DATA.len());
     let mut ordered: Vec<_> = differences.iter().collect();
     ordered.sort_by_key(|difference| rank(&difference.item));
@@ -251,6 +262,10 @@ async fn serving(stage: &Stage, left_behind: &BTreeSet<&str>) -> Finding {
                 down.extend(unready::reasons(&site.kubernetes, &workload).await?);
             }
         }
+    }
+    for service in crate::drill::account::services(stage).await? {
+        count += 1;
+        down.extend(service.shortfall());
     }
     let mut detail = format!("{count} workloads");
     for cluster in left_behind {

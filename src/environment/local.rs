@@ -25,7 +25,9 @@ use crate::sandbox::SandboxConfig;
 /// How long pods may take to stop before they are killed at the end of a drill.
 const GRACE: Duration = Duration::from_secs(3);
 /// The cluster of a drill that has one, and the context that runbooks find.
-const CLUSTER: &str = "default";
+pub const CLUSTER: &str = "default";
+/// Where the packages of the `aws` program are shown on the workstation.
+const AWSCLI: &str = "/opt/awscli";
 /// The cluster of the drill's own pods, where the system has several.
 const HOME: &str = "redrill";
 /// Where the first cluster's API answers inside the drill's network; the others follow.
@@ -47,8 +49,12 @@ pub struct LocalConfig {
     pub services: BTreeMap<String, (String, String, String)>,
     /// Shown to the operator.
     pub kubectl: Option<PathBuf>,
+    /// Further programs of the operator's, by name.
+    pub programs: BTreeMap<String, PathBuf>,
     /// The program that stands for Google Cloud Storage.
     pub gcs_server: Option<PathBuf>,
+    /// A folder of Python packages with the program `aws`, for the operator of an account.
+    pub awscli: Option<PathBuf>,
     /// Of the operator's contexts.
     pub namespace: String,
     pub seed: u64,
@@ -83,12 +89,7 @@ impl Local {
         let bait = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0))
             .map_err(EnvironmentError::io("listen for the isolation probe"))?;
         let served = Served {
-            images: with_own_images(
-                config.images.clone(),
-                &config.program,
-                config.kubectl.as_deref(),
-                config.gcs_server.as_deref(),
-            ),
+            images: with_own_images(&config),
             stores: cluster_names(&config.clusters).into_iter().map(|name| (name, Arc::default())).collect(),
             runtime: runtime.clone(),
             config,
@@ -244,12 +245,9 @@ fn merged(kubeconfigs: &[Secret]) -> Result<Secret, serde_yaml_ng::Error> {
 }
 
 /// The drill's own images: redrill itself, a workstation with kubectl, and a store's server.
-fn with_own_images(
-    mut images: BTreeMap<String, Image>,
-    program: &Path,
-    kubectl: Option<&Path>,
-    gcs_server: Option<&Path>,
-) -> BTreeMap<String, Image> {
+fn with_own_images(config: &LocalConfig) -> BTreeMap<String, Image> {
+    let LocalConfig { program, kubectl, programs, gcs_server, awscli, .. } = config;
+    let mut images = config.images.clone();
     let show = |source: &Path, name: &str| ImageFile {
         source: source.to_owned(),
         target: format!("/usr/local/bin/{name}").into(),
@@ -261,9 +259,16 @@ fn with_own_images(
         Image { reference: reference.to_owned(), cmd, env, files, ..Image::default() }
     };
     images.insert(station::IMAGE.to_owned(), image(station::IMAGE, vec![show(program, "redrill")]));
-    let workstation = kubectl.map(|kubectl| show(kubectl, "kubectl")).into_iter().collect();
-    images.insert(station::WORKSTATION_IMAGE.to_owned(), image(station::WORKSTATION_IMAGE, workstation));
-    let server = gcs_server.map(|server| show(server, "fake-gcs-server")).into_iter().collect();
+    let mut shown: Vec<ImageFile> = kubectl.iter().map(|kubectl| show(kubectl, "kubectl")).collect();
+    shown.extend(programs.iter().map(|(name, program)| show(program, name)));
+    let mut workstation = image(station::WORKSTATION_IMAGE, shown);
+    if let Some(packages) = awscli {
+        workstation.files.push(ImageFile { source: packages.to_owned(), target: AWSCLI.into() });
+        workstation.files.push(show(&packages.join("bin/aws"), "aws"));
+        workstation.env.push(("PYTHONPATH".to_owned(), AWSCLI.to_owned()));
+    }
+    images.insert(station::WORKSTATION_IMAGE.to_owned(), workstation);
+    let server = gcs_server.iter().map(|server| show(server, "fake-gcs-server")).collect();
     images.insert(station::GCS_IMAGE.to_owned(), image(station::GCS_IMAGE, server));
     images
 }

@@ -92,40 +92,64 @@ fn row_difference(name: &str, before: &Fingerprint, after: &Fingerprint) -> Opti
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.item)?;
-        match &self.change {
-            Change::Missing { was } if self.has_rows() => write!(f, "missing (had {} rows)", was.count),
-            Change::Missing { .. } => f.write_str("missing"),
-            Change::Extra { is } if self.has_rows() => write!(f, "not there before ({} rows)", is.count),
-            Change::Extra { .. } => f.write_str("not there before"),
-            Change::Changed { was, is, rows: Some(rows) } => {
-                write!(f, "{rows} ({} rows, were {})", is.count, was.count)
+        match (&self.change, self.content()) {
+            (Change::Missing { was }, Some(content)) => write!(f, "missing (had {})", content.count(was.count)),
+            (Change::Missing { .. }, None) => f.write_str("missing"),
+            (Change::Extra { is }, Some(content)) => write!(f, "not there before ({})", content.count(is.count)),
+            (Change::Extra { .. }, None) => f.write_str("not there before"),
+            (Change::Changed { was, is, rows: Some(rows) }, content) => {
+                let content = content.unwrap_or(Content::Rows);
+                let changed = content.say(rows);
+                write!(f, "{changed} ({}, were {})", content.count(is.count), was.count)
             }
-            Change::Changed { was, is, rows: None } if self.has_rows() => write_counts(f, was.count, is.count),
-            Change::Changed { was, is, rows: None } => write_texts(f, was, is),
+            (Change::Changed { was, is, rows: None }, Some(content)) => content.write(f, was.count, is.count),
+            (Change::Changed { was, is, rows: None }, None) => write_texts(f, was, is),
         }
     }
 }
 
 impl Difference {
-    fn has_rows(&self) -> bool {
-        self.item.starts_with("table ") || self.item.starts_with("materialized view ")
+    /// What the item holds, where it is there to hold something.
+    fn content(&self) -> Option<Content> {
+        match self.item.split(' ').next() {
+            Some("table" | "materialized") => Some(Content::Rows),
+            Some("collection") => Some(Content::Documents),
+            _ => None,
+        }
     }
 }
 
-impl fmt::Display for RowDifference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let counts = [("missing", self.missing), ("extra", self.extra), ("changed", self.changed)];
-        let counts = counts.iter().filter(|(_, count)| *count > 0);
-        let counts = counts.map(|(word, count)| format!("{count} {} {word}", if *count == 1 { "row" } else { "rows" }));
-        f.write_str(&counts.collect::<Vec<_>>().join(", "))
-    }
+/// What a table or collection consists of.
+#[derive(Clone, Copy)]
+enum Content {
+    Rows,
+    Documents,
 }
 
-fn write_counts(f: &mut fmt::Formatter<'_>, was: u64, is: u64) -> fmt::Result {
-    match is.cmp(&was) {
-        std::cmp::Ordering::Less => write!(f, "{is} rows, were {was}: {} fewer", was - is),
-        std::cmp::Ordering::Greater => write!(f, "{is} rows, were {was}: {} more", is - was),
-        std::cmp::Ordering::Equal => write!(f, "{is} rows as before, many with other content"),
+impl Content {
+    fn count(self, count: u64) -> String {
+        let word = match (self, count) {
+            (Self::Rows, 1) => "row",
+            (Self::Rows, _) => "rows",
+            (Self::Documents, 1) => "document",
+            (Self::Documents, _) => "documents",
+        };
+        format!("{count} {word}")
+    }
+
+    fn say(self, rows: &RowDifference) -> String {
+        let counts = [("missing", rows.missing), ("extra", rows.extra), ("changed", rows.changed)];
+        let counts = counts.into_iter().filter(|(_, count)| *count > 0);
+        counts.map(|(word, count)| format!("{} {word}", self.count(count))).collect::<Vec<_>>().join(", ")
+    }
+
+    fn write(self, f: &mut fmt::Formatter<'_>, was: u64, is: u64) -> fmt::Result {
+        let now = self.count(is);
+        match is.cmp(&was) {
+            std::cmp::Ordering::Less => write!(f, "{now}, were {was}: {} fewer", was - is),
+            std::cmp::Ordering::Greater => write!(f, "{now}, were {was}: {} more", is - was),
+            std::cmp::Ordering::Equal => write!(f, "{now} as before, many with other content"),
+        }
     }
 }
 

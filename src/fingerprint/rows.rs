@@ -28,39 +28,40 @@ impl RowSum {
     }
 }
 
-/// Digests one table from its binary COPY stream, in constant memory.
-#[derive(Debug)]
-pub struct TableDigest {
-    reader: CopyReader,
-    rows: RowsDigest,
-}
-
-/// Digests one table row by row, each as a binary COPY has it: its field count, then per field its length (-1 for NULL) and its
-/// bytes. In constant memory.
+/// Digests rows that are handed over one by one, in constant memory.
 #[derive(Debug)]
 pub struct RowsDigest {
     sum: RowSum,
     sketch: Sketch,
-    key: Vec<usize>,
 }
 
 impl RowsDigest {
-    /// `key`: positions (from 0) and names of the columns that tell rows apart; empty where a table has no primary key.
-    pub fn new(key: Vec<usize>, key_names: Vec<String>) -> Self {
-        Self { sum: RowSum::default(), sketch: Sketch::new(key_names), key }
+    /// `key`: names of what tells rows apart; empty where nothing does.
+    pub fn new(key: Vec<String>) -> Self {
+        Self { sum: RowSum::default(), sketch: Sketch::new(key) }
     }
 
-    pub fn add(&mut self, row: &[u8]) {
+    /// Adds one row, known by its key.
+    pub fn add(&mut self, key: &[u8], row: &[u8]) {
+        self.add_known(row, |_| XxHash3_64::oneshot(key));
+    }
+
+    /// Adds one row as a binary COPY has it: its field count, then per field its length (-1 for NULL) and its bytes. It is known by
+    /// the fields at the positions of `key`, or by all of it where there are none.
+    pub fn add_fields(&mut self, row: &[u8], key: &[usize]) {
+        self.add_known(row, |of_row| if key.is_empty() { of_row } else { key_digest(row, key) });
+    }
+
+    fn add_known(&mut self, row: &[u8], key: impl FnOnce(u64) -> u64) {
         let digest = XxHash3_128::oneshot(row);
         self.sum.add(digest);
         // Half of it tells rows apart well enough to name the ones that differ.
         let of_row = digest as u64;
-        let of_key = if self.key.is_empty() { of_row } else { key_digest(row, &self.key) };
-        self.sketch.add(of_key, of_row);
+        self.sketch.add(key(of_row), of_row);
     }
 
     /// Puts the digest into a fingerprint under this name.
-    pub fn put(self, name: String, fingerprint: &mut Fingerprint) {
+    pub fn finish(self, name: String, fingerprint: &mut Fingerprint) {
         if self.sum.rows > 0 {
             fingerprint.sketches.insert(name.clone(), self.sketch);
         }
@@ -68,22 +69,30 @@ impl RowsDigest {
     }
 }
 
+/// Digests one table from its binary COPY stream, in constant memory.
+#[derive(Debug)]
+pub struct TableDigest {
+    reader: CopyReader,
+    rows: RowsDigest,
+    key: Vec<usize>,
+}
+
 impl TableDigest {
     /// `key`: positions (from 0) and names of the columns that tell rows apart; empty where a table has no primary key.
     pub fn new(key: Vec<usize>, key_names: Vec<String>) -> Self {
-        Self { reader: CopyReader::default(), rows: RowsDigest::new(key, key_names) }
+        Self { reader: CopyReader::default(), rows: RowsDigest::new(key_names), key }
     }
 
     /// Takes the next chunk of the stream.
     pub fn feed(&mut self, chunk: &[u8]) -> Result<(), CopyError> {
-        let Self { reader, rows } = self;
-        reader.feed(chunk, |row| rows.add(row))
+        let Self { reader, rows, key } = self;
+        reader.feed(chunk, |row| rows.add_fields(row, key))
     }
 
     /// Puts the digest into a fingerprint under this name. Errors when the stream has not ended properly.
     pub fn finish(self, name: String, fingerprint: &mut Fingerprint) -> Result<(), CopyError> {
         self.reader.finish()?;
-        self.rows.put(name, fingerprint);
+        self.rows.finish(name, fingerprint);
         Ok(())
     }
 }

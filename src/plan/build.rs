@@ -74,10 +74,11 @@ impl<'s> Planner<'s> {
             let steps = parts.iter().flat_map(|part| self.part(part, phase, &mut reported));
             steps.collect::<Vec<_>>()
         };
+        let earlier = phase(&drill.earlier, Phase::Seed);
         let backup = phase(&drill.backup, Phase::Backup);
         let restore = phase(&drill.restore, Phase::Restore);
         let reconcile = phase(&drill.reconcile, Phase::Reconcile);
-        self.refuse_unproduced(&drill.name, backup.iter().chain(&restore).chain(&reconcile));
+        self.refuse_unproduced(&drill.name, earlier.iter().chain(&backup).chain(&restore).chain(&reconcile));
         let Reported { errata, provided, .. } = reported;
         DrillPlan {
             name: drill.name.clone(),
@@ -85,6 +86,7 @@ impl<'s> Planner<'s> {
             archive: drill.archive,
             recovers_to: drill.recovers_to,
             in_service: drill.in_service,
+            earlier,
             backup,
             restore,
             reconcile,
@@ -96,6 +98,11 @@ impl<'s> Planner<'s> {
     fn part(&mut self, part: &Part, phase: Phase, reported: &mut Reported<'_>) -> Vec<PlannedStep> {
         match part {
             Part::CronJob { object, source } => vec![self.cron_job(object, source, phase)],
+            Part::BackupPlan { name, source } => {
+                let action = Action::BackupPlan { name: name.clone() };
+                // Nothing of the system's own programs runs: the service copies files.
+                vec![by_its_clock(format!("BackupPlan {name}"), action, ProgramLabel::Real, source, phase)]
+            }
             Part::Procedure { name, source } => match locate::procedure(self.runbook, name, source) {
                 Ok(index) => self.procedure(index, phase, reported),
                 Err(problem) => {
@@ -110,21 +117,8 @@ impl<'s> Planner<'s> {
         // Which programs its pods run is in the manifests; until they run, the weakest label that the scenario names.
         let images = self.scenario.images.values().map(|image| image.program);
         let program = self.scenario.programs.values().copied().chain(images).max_by_key(|label| weakness(*label));
-        PlannedStep {
-            phase,
-            source: source.clone(),
-            procedure: format!("CronJob {object}"),
-            item: None,
-            documented: None,
-            text: format!("one run of CronJob {object}, as its clock would start it"),
-            label: TextLabel::Equivalent,
-            program: program.unwrap_or(ProgramLabel::Real),
-            action: Action::CronJob { object: object.clone() },
-            terminal: Terminal::Same,
-            human: None,
-            errata: Vec::new(),
-            slots: Vec::new(),
-        }
+        let action = Action::CronJob { object: object.clone() };
+        by_its_clock(format!("CronJob {object}"), action, program.unwrap_or(ProgramLabel::Real), source, phase)
     }
 
     fn procedure(&mut self, index: usize, phase: Phase, reported: &mut Reported<'_>) -> Vec<PlannedStep> {
@@ -143,6 +137,7 @@ impl<'s> Planner<'s> {
                 }
                 let corrected = erratum::apply(own.kind.text(), &corrections);
                 let binding = bound::about(self.bindings.get(&place), &piece.lines);
+                let terminal = binding.map_or(Terminal::Same, |binding| binding.terminal);
                 let binding = binding.filter(|_| corrected.removed_by.is_none());
                 if let Some(Deed::Provided(why)) = binding.map(|binding| &binding.deed) {
                     self.run.insert(place);
@@ -151,8 +146,9 @@ impl<'s> Planner<'s> {
                     continue;
                 }
                 reported.errata.extend(corrections.iter().map(|correction| erratum::report(correction, &own)));
-                planned
-                    .extend(corrected.before.into_iter().map(|insert| self.inserted(insert, procedure, &own, phase)));
+                planned.extend(
+                    corrected.before.into_iter().map(|insert| self.inserted(insert, procedure, &own, phase, terminal)),
+                );
                 let done = match corrected.removed_by {
                     Some(erratum) => Some(removed(erratum, procedure, &own, phase)),
                     None => self.step(binding, procedure, &own, corrected.text, phase, reader),
@@ -171,19 +167,22 @@ impl<'s> Planner<'s> {
                     }
                     None => drop(self.unbound.insert(place)),
                 }
-                planned.extend(corrected.after.into_iter().map(|insert| self.inserted(insert, procedure, &own, phase)));
+                planned.extend(
+                    corrected.after.into_iter().map(|insert| self.inserted(insert, procedure, &own, phase, terminal)),
+                );
             }
         }
         planned
     }
 
-    /// A command that an erratum puts beside a step.
+    /// A command that an erratum puts beside a step, in the terminal of that step.
     fn inserted(
         &mut self,
         Inserted { command, erratum }: Inserted<'_>,
         procedure: &Procedure,
         beside: &Step,
         phase: Phase,
+        terminal: Terminal,
     ) -> PlannedStep {
         let slots = self.find_slots(command, SlotText::Command, &[]);
         PlannedStep {
@@ -199,7 +198,7 @@ impl<'s> Planner<'s> {
             program: self.program(command),
             text: command.to_owned(),
             action: Action::Shell,
-            terminal: Terminal::Same,
+            terminal,
             human: None,
             errata: vec![erratum.id.clone()],
             slots,
@@ -272,6 +271,25 @@ impl<'s> Planner<'s> {
         let words = text.split(|c: char| !c.is_alphanumeric() && !matches!(c, '.' | '_' | '-'));
         let labels = words.filter_map(|word| self.scenario.programs.get(word).copied());
         labels.max_by_key(|label| weakness(*label)).unwrap_or(ProgramLabel::Real)
+    }
+}
+
+/// One run of what otherwise runs by a clock.
+fn by_its_clock(what: String, action: Action, program: ProgramLabel, source: &SourceRef, phase: Phase) -> PlannedStep {
+    PlannedStep {
+        phase,
+        source: source.clone(),
+        item: None,
+        documented: None,
+        text: format!("one run of {what}, as its clock would start it"),
+        procedure: what,
+        label: TextLabel::Equivalent,
+        program,
+        action,
+        terminal: Terminal::Same,
+        human: None,
+        errata: Vec::new(),
+        slots: Vec::new(),
     }
 }
 

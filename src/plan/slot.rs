@@ -133,7 +133,11 @@ impl PlannedStep {
             | Action::Compare { content }
             | Action::Editor { script: content }
             | Action::Edit { file: content } => Some(content),
-            Action::Shell | Action::CronJob { .. } | Action::Human | Action::Removed { .. } => None,
+            Action::Shell
+            | Action::CronJob { .. }
+            | Action::BackupPlan { .. }
+            | Action::Human
+            | Action::Removed { .. } => None,
         };
         let text = fill_text(&self.text, self.slots_within(SlotText::Command), &value)?;
         let content = content.map(|content| fill_text(content, self.slots_within(SlotText::Content), &value));

@@ -8,14 +8,17 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{DatabaseTarget, Error, Reply};
-use crate::database::Error as DatabaseError;
 use crate::database::postgres::{self, Session};
+use crate::database::{self, Error as DatabaseError};
+
+const LOG: &str = "a log that is shipped";
 
 /// Completes the segment that is being written and waits until it is shipped, and with it everything before it.
 pub(super) async fn drain(target: &DatabaseTarget, deadline_millis: u64) -> Result<Reply, Error> {
     // Nothing tells that a segment has been shipped.
     const POLL: Duration = Duration::from_millis(20);
     const SWITCH: &str = "SELECT pg_walfile_name(pg_switch_wal())";
+    database::require_postgres(target, LOG)?;
     let session = postgres::connect(target).await?;
     let started = Instant::now();
     let deadline = started + Duration::from_millis(deadline_millis);
@@ -41,6 +44,7 @@ pub(super) async fn state(target: &DatabaseTarget) -> Result<Reply, Error> {
         SELECT current_setting('archive_mode'),
                (SELECT setting::bigint FROM pg_settings WHERE name = 'archive_timeout'),
                to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')";
+    database::require_postgres(target, LOG)?;
     let session = postgres::connect(target).await?;
     let row =
         session.query_one(SETTINGS, &[]).await.map_err(DatabaseError::postgres("read the archiver's settings"))?;
@@ -55,6 +59,7 @@ pub(super) async fn state(target: &DatabaseTarget) -> Result<Reply, Error> {
 /// Whose data it is.
 pub(super) async fn identifier(target: &DatabaseTarget) -> Result<Reply, Error> {
     const IDENTIFIER: &str = "SELECT system_identifier::text FROM pg_control_system()";
+    database::require_postgres(target, "the identifier of a server")?;
     let session = postgres::connect(target).await?;
     let row = session.query_one(IDENTIFIER, &[]).await.map_err(DatabaseError::postgres("read the control file"))?;
     Ok(Reply::Identifier { identifier: row.get(0) })

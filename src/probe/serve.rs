@@ -96,8 +96,7 @@ async fn answer(request: Request) -> Reply {
 async fn carry_out(request: Request) -> Result<Reply, Error> {
     Ok(match request {
         Request::SeedDatabase { target, second_role, bytes, rng } => {
-            database::seed(&target, second_role.as_deref(), bytes, rng).await?;
-            Reply::Done
+            Reply::Seeded { left_out: database::seed(&target, second_role.as_deref(), bytes, rng).await? }
         }
         Request::SeedFiles { root, bytes, rng, owner, group } => {
             blocking(move || files::seed(root.as_ref(), bytes, rng, files::Owner { user: owner, group })).await?;

@@ -1,9 +1,12 @@
 //! Reads what a scenario says of the clusters of its system: one, or several that its runbook goes between.
 
+use std::collections::BTreeMap;
+
 use super::file::ScenarioReader;
 use super::reader::Fields;
 use super::yaml::Node;
-use super::{ClusterSource, SystemSource};
+use super::{ClusterSource, StackSystem, SystemSource};
+use crate::system::cloud_formation::StackSource;
 
 /// The names of the clusters, in the file's order; empty where there is but one.
 pub(super) fn names(root: &Node) -> Vec<String> {
@@ -12,21 +15,44 @@ pub(super) fn names(root: &Node) -> Vec<String> {
 }
 
 impl ScenarioReader<'_> {
-    /// `manifests:` for one cluster, or `clusters:` with the manifests of each.
+    /// `manifests:` for one cluster, `clusters:` with the manifests of each, `helm:` for a chart, or `cloud-formation:` for a
+    /// stack.
     pub(super) fn system(&self, node: &Node) -> Option<SystemSource> {
         let r = self.reader;
         let mut fields = r.fields(node)?;
-        let clusters = match fields.one_of(&["manifests", "clusters"]) {
-            Some(("manifests", node)) => {
-                self.manifests(node).map(|manifests| vec![ClusterSource { name: None, manifests }])
-            }
-            Some((_, node)) => self.clusters(node),
+        let declared = fields.one_of(&["manifests", "clusters", "helm", "cloud-formation"]);
+        let one = |manifests| vec![ClusterSource { name: None, manifests }];
+        let clusters = match declared {
+            Some(("manifests", node)) => self.manifests(node).map(one),
+            Some(("clusters", node)) => self.clusters(node),
+            Some(_) => Some(one(Vec::new())),
             None => None,
+        };
+        let chart = match declared {
+            Some(("helm", node)) => Some(self.chart(node)?),
+            Some(_) | None => None,
         };
         let namespace = fields.optional("namespace", |node| r.text(node));
         fields.close();
         let namespace = namespace?.unwrap_or_else(|| "default".to_owned());
-        Some(SystemSource { clusters: clusters?, namespace, source: r.source(node.line) })
+        let stack = match declared {
+            Some(("cloud-formation", node)) => Some(self.stack(node, &namespace)?),
+            Some(_) | None => None,
+        };
+        Some(SystemSource { clusters: clusters?, chart, stack, namespace, source: r.source(node.line) })
+    }
+
+    fn stack(&self, node: &Node, namespace: &str) -> Option<StackSystem> {
+        let r = self.reader;
+        let mut fields = r.fields(node)?;
+        let template = fields.required("template", |node| self.path(node, "template"));
+        let stack = fields.required("stack", |node| r.text(node));
+        let region = fields.required("region", |node| r.text(node));
+        let parameters = fields.or_default("parameters", |node| r.named(node, |_, node| r.value_from(node)));
+        fields.close();
+        let namespace = namespace.to_owned();
+        let source = StackSource { template: template?, stack: stack?, region: region?, namespace };
+        Some(StackSystem { source, parameters: BTreeMap::from_iter(parameters?) })
     }
 
     fn clusters(&self, node: &Node) -> Option<Vec<ClusterSource>> {

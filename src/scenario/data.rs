@@ -89,6 +89,11 @@ pub struct Seed {
 }
 
 impl Database {
+    /// Of its Service, where its host names one.
+    pub fn namespace(&self) -> Option<&str> {
+        self.host.split('.').nth(1)
+    }
+
     /// The name that the prober reaches it by, which stands outside of all clusters where there are several.
     pub fn address(&self) -> String {
         match &self.cluster {

@@ -19,6 +19,8 @@ pub enum Writers {
 pub struct Drill {
     pub name: String,
     pub writers: Writers,
+    /// What was done to the seeded system before: a restore of last year, say.
+    pub earlier: Vec<Part>,
     pub backup: Vec<Part>,
     /// Empty: nothing is lost, and the living system is held against what it was.
     pub restore: Vec<Part>,
@@ -41,6 +43,8 @@ pub enum Part {
     Procedure { name: String, source: SourceRef },
     /// One run of a CronJob, as its clock would start it.
     CronJob { object: ObjectName, source: SourceRef },
+    /// One run of a plan of the account's, as its clock would start it.
+    BackupPlan { name: String, source: SourceRef },
 }
 
 /// How a database's archiver stands when the procedures that set it up have run and time has passed.
@@ -148,6 +152,7 @@ impl ScenarioReader<'_> {
         let words = [("quiet", Writers::Quiet), ("writing", Writers::Writing)];
         let writers = fields.optional("writers", |node| r.word(node, &words));
         let parts = |node: &Node| r.list(node, |node| self.part(node));
+        let earlier = fields.or_default("earlier", parts);
         let backup = fields.required("backup", parts);
         let restore = fields.or_default("restore", parts);
         let reconcile = fields.or_default("reconcile", parts);
@@ -167,6 +172,7 @@ impl ScenarioReader<'_> {
         Some(Drill {
             name: name.to_owned(),
             writers: writers?.unwrap_or(Writers::Quiet),
+            earlier: earlier?,
             backup: backup?,
             restore: restore?,
             reconcile: reconcile?,
@@ -213,8 +219,9 @@ impl ScenarioReader<'_> {
         let r = self.reader;
         let source = r.source(node.line);
         let mut fields = r.fields(node)?;
-        let part = match fields.one_of(&["procedure", "cron-job"]) {
+        let part = match fields.one_of(&["procedure", "cron-job", "backup-plan"]) {
             Some(("procedure", node)) => r.text(node).map(|name| Part::Procedure { name, source }),
+            Some(("backup-plan", node)) => r.text(node).map(|name| Part::BackupPlan { name, source }),
             Some((_, node)) => r.object_name(node).map(|object| Part::CronJob { object, source }),
             None => None,
         };
@@ -225,7 +232,9 @@ impl ScenarioReader<'_> {
     pub(super) fn archiving(&self, node: &Node) -> Option<Archiving> {
         let r = self.reader;
         let mut fields = r.fields(node)?;
-        let database = fields.required("database", |node| r.reference(node, "database", &self.databases));
+        let database = fields.required("database", |node| {
+            self.database_of(node, crate::database::DatabaseKind::Postgres, "a log that is shipped")
+        });
         let prefix = fields.required("prefix", |node| r.value_from(node));
         fields.close();
         Some(Archiving { database: database?, prefix: prefix?, source: r.source(node.line) })

@@ -52,6 +52,8 @@ pub(super) struct ScenarioReader<'r> {
     today: Date,
     pub(super) stores: Vec<String>,
     pub(super) databases: Vec<String>,
+    /// Where it is a kind that there is.
+    pub(super) kinds: BTreeMap<String, DatabaseKind>,
     pub(super) files: Vec<String>,
     pub(super) repositories: Vec<String>,
     /// Databases whose log is shipped.
@@ -77,6 +79,7 @@ impl<'r> ScenarioReader<'r> {
             today,
             stores: names("stores"),
             databases: names("databases"),
+            kinds: super::database::kinds(root),
             files: names("files"),
             repositories: names("repositories"),
             archived: archived(root),
@@ -161,57 +164,6 @@ impl<'r> ScenarioReader<'r> {
         self.reader.refuse(node.line, message)
     }
 
-    fn database(&self, node: &Node) -> Option<Database> {
-        let r = self.reader;
-        let mut fields = r.fields(node)?;
-        let kind = fields.required("kind", |node| self.database_kind(node));
-        let cluster = self.cluster_of(&mut fields);
-        let host = fields.required("host", |node| self.host(node));
-        let port = fields.required("port", |node| r.number(node));
-        let database = fields.required("database", |node| r.value_from(node));
-        let user = fields.required("user", |node| r.value_from(node));
-        let password = fields.required("password", |node| r.secret_from(node));
-        let live_tables = fields.or_default("live-tables", |node| r.list(node, |node| r.text(node)));
-        let superuser = fields.optional("superuser", |node| self.login(node));
-        let second_role = fields.optional("second-role", |node| self.second_role(node));
-        let restored_in = fields.optional("restored-in", |node| r.reference(node, "database", &self.databases));
-        fields.close();
-        Some(Database {
-            kind: kind?,
-            cluster: cluster?,
-            host: host?,
-            port: port?,
-            database: database?,
-            user: user?,
-            password: password?,
-            live_tables: live_tables?,
-            superuser: superuser?,
-            second_role: second_role?,
-            restored_in: restored_in?,
-            source: r.source(node.line),
-        })
-    }
-
-    fn database_kind(&self, node: &Node) -> Option<DatabaseKind> {
-        self.reader.word(node, &[("postgres", DatabaseKind::Postgres), ("cockroach", DatabaseKind::Cockroach)])
-    }
-
-    fn login(&self, node: &Node) -> Option<Login> {
-        let mut fields = self.reader.fields(node)?;
-        let user = fields.required("user", |node| self.reader.value_from(node));
-        let password = fields.required("password", |node| self.reader.secret_from(node));
-        fields.close();
-        Some(Login { user: user?, password: password? })
-    }
-
-    fn second_role(&self, node: &Node) -> Option<SecondRole> {
-        let mut fields = self.reader.fields(node)?;
-        let name = fields.required("name", |node| self.reader.text(node));
-        let password = fields.required("password", |node| self.reader.secret_from(node));
-        fields.close();
-        Some(SecondRole { name: name?, password: password? })
-    }
-
     fn file_tree(&self, node: &Node) -> Option<FileTree> {
         let r = self.reader;
         let mut fields = r.fields(node)?;
@@ -261,41 +213,6 @@ impl<'r> ScenarioReader<'r> {
         let database = fields.required("database", |node| self.reader.reference(node, "database", &self.databases));
         fields.close();
         database
-    }
-
-    pub(super) fn loss(&self, node: &Node) -> Option<Loss> {
-        let r = self.reader;
-        let mut fields = r.fields(node)?;
-        let claims = fields.or_default("claims", |node| r.list(node, |node| r.object_name(node)));
-        let clusters =
-            fields.or_default("clusters", |node| r.list(node, |node| r.reference(node, "cluster", &self.clusters)));
-        let databases =
-            fields.or_default("databases", |node| r.list(node, |node| r.reference(node, "database", &self.databases)));
-        let escrow = fields.or_default("escrow", |node| r.list(node, |node| self.escrow(node)));
-        fields.close();
-        let takes = |field: &str| node.get(field).is_some_and(|node| !node.items().is_empty());
-        if !takes("claims") && !takes("clusters") && !takes("databases") {
-            let message = "a disaster that takes nothing proves nothing: name claims, clusters or databases";
-            return r.refuse(node.line, message);
-        }
-        let source = r.source(node.line);
-        Some(Loss { claims: claims?, clusters: clusters?, databases: databases?, escrow: escrow?, source })
-    }
-
-    fn escrow(&self, node: &Node) -> Option<Escrow> {
-        let r = self.reader;
-        if node.text().is_some() {
-            return r.word(node, &[("manifests", ())]).map(|()| Escrow::Manifests);
-        }
-        let mut fields = r.fields(node)?;
-        let kept = match fields.one_of(&["secret", "config-map", "store"]) {
-            Some(("secret", node)) => r.object_name(node).map(Escrow::Secret),
-            Some(("config-map", node)) => r.object_name(node).map(Escrow::ConfigMap),
-            Some((_, node)) => r.reference(node, "store", &self.stores).map(Escrow::Store),
-            None => None,
-        };
-        fields.close();
-        kept
     }
 
     fn schedule(&self, node: &Node) -> Option<Schedule> {

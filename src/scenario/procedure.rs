@@ -26,7 +26,7 @@ impl ScenarioReader<'_> {
         let expected = fields.required("at", |node| self.expected(node));
         let drills = self.drill_names(&mut fields);
         fields.close();
-        if matches!(target, Some(CredentialTarget::Postgres(_) | CredentialTarget::Http(_)))
+        if matches!(target, Some(CredentialTarget::Database(_) | CredentialTarget::Http(_)))
             && matches!(user, Some(None))
         {
             r.problem(node.line, "a login to a database or a page needs a `user`");
@@ -46,8 +46,13 @@ impl ScenarioReader<'_> {
     fn credential_target(&self, node: &Node) -> Option<CredentialTarget> {
         let r = self.reader;
         let mut fields = r.fields(node)?;
-        let target = match fields.one_of(&["postgres", "restic", "http"]) {
-            Some(("postgres", node)) => r.reference(node, "database", &self.databases).map(CredentialTarget::Postgres),
+        let database = |node: &Node, kind: DatabaseKind| {
+            self.database_of(node, kind, &format!("`{}`", kind.name())).map(CredentialTarget::Database)
+        };
+        let target = match fields.one_of(&["postgres", "mongodb", "cockroach", "restic", "http"]) {
+            Some(("postgres", node)) => database(node, DatabaseKind::Postgres),
+            Some(("mongodb", node)) => database(node, DatabaseKind::Mongodb),
+            Some(("cockroach", node)) => database(node, DatabaseKind::Cockroach),
             Some(("restic", node)) => r.reference(node, "repository", &self.repositories).map(CredentialTarget::Restic),
             Some((_, node)) => self.page(node).map(CredentialTarget::Http),
             None => None,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::reader::Reader;
 use super::yaml::{Node, Value};
-use super::{KeyRef, ObjectName, SeedSize, ValueFrom};
+use super::{Encoding, KeyRef, ObjectName, SeedSize, ValueFrom};
 
 impl ObjectName {
     /// Reads `namespace/name` or `cluster/namespace/name`.
@@ -142,8 +142,13 @@ impl Reader {
             Some((kind, object)) => {
                 let object = self.object_name(object);
                 let key = fields.required("key", |node| self.text(node));
-                object.zip(key).map(|(object, key)| {
-                    let key = KeyRef { object, key, source: self.source(node.line) };
+                let encoding = match kind {
+                    "secret" => fields.optional("encoding", |node| self.word(node, &[("base64", Encoding::Base64)])),
+                    _ => Some(None),
+                };
+                object.zip(key).zip(encoding).map(|((object, key), encoding)| {
+                    let encoding = encoding.unwrap_or(Encoding::Plain);
+                    let key = KeyRef { object, key, encoding, source: self.source(node.line) };
                     if kind == "secret" { ValueFrom::Secret(key) } else { ValueFrom::ConfigMap(key) }
                 })
             }

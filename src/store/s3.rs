@@ -31,7 +31,7 @@ const ACCESS_KEY: &str = "REDRILL_S3_ACCESS_KEY";
 const SECRET_KEY: &str = "REDRILL_S3_SECRET_KEY";
 
 /// A client that has not finished its handshake by then is none.
-const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
+pub(super) const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -73,7 +73,7 @@ pub struct Arguments {
 /// `redrill __s3`: serves until SIGTERM or SIGINT. `arguments` come without the program's and the helper's name.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Error> {
     let arguments = Arguments::try_parse_from(arguments)?;
-    let credentials = Credentials::from_environment()?;
+    let credentials = Credentials::from_environment(ACCESS_KEY, SECRET_KEY)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|source| Error::Io { doing: "start".into(), source })?;
     runtime.block_on(async {
@@ -92,7 +92,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Error> 
 }
 
 /// Both signals by hand: the first process of a pod has no default for them.
-async fn asked_to_stop() -> io::Result<()> {
+pub(super) async fn asked_to_stop() -> io::Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::select! {
         _ = terminate.recv() => Ok(()),
@@ -108,9 +108,10 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    fn from_environment() -> Result<Self, Error> {
+    /// From these variables.
+    pub fn from_environment(access_key: &'static str, secret_key: &'static str) -> Result<Self, Error> {
         let read = |name| std::env::var(name).map_err(|_| Error::NoCredentials(name));
-        Ok(Self { access_key: read(ACCESS_KEY)?, secret_key: Secret::new(read(SECRET_KEY)?) })
+        Ok(Self { access_key: read(access_key)?, secret_key: Secret::new(read(secret_key)?) })
     }
 }
 

@@ -13,6 +13,9 @@ use crate::runtime;
 use crate::problem::{Problem, Problems, did_you_mean};
 
 mod dockerfile;
+mod server;
+
+pub use server::Server;
 
 /// A folder's image, as the local environment takes it.
 #[derive(Debug, Clone)]
@@ -24,8 +27,11 @@ pub struct LocalImage {
     pub python: BTreeSet<String>,
     /// Packages of npm that redrill has to have got, as `name@version`.
     pub npm: BTreeSet<String>,
+    /// Servers that it takes from this machine.
+    pub servers: Vec<&'static Server>,
     /// Of the folder: names, modes and contents.
     pub digest: String,
+    /// As the scenario has it, but `Simulated` where a stand-in is in a server's place.
     pub label: ProgramLabel,
     pub folder: PathBuf,
 }
@@ -49,7 +55,8 @@ pub struct Images {
 
 impl Images {
     pub fn new(bindings: BTreeMap<String, Binding>) -> Self {
-        Self { bindings, provided: BTreeMap::new() }
+        let servers = server::SERVERS.iter().filter_map(|server| Some((server.name.to_owned(), server.path()?)));
+        Self { bindings, provided: servers.collect() }
     }
 
     /// Reads the image of every reference in `wanted`, and says what stands in the way of any of them: a reference without a
@@ -98,8 +105,11 @@ pub fn read(
     let mut read = dockerfile::read(&name, &text, &folder, provided)?;
     read.image.reference = reference.to_owned();
     let digest = digest_with(&folder, &read.bases).map_err(unreadable)?;
-    let dockerfile::Read { image, packages, python, npm, bases: _ } = read;
-    Ok(LocalImage { image, packages, python, npm, digest, label, folder })
+    let dockerfile::Read { image, packages, python, npm, provided, bases: _ } = read;
+    let servers: Vec<&Server> = server::SERVERS.into_iter().filter(|server| provided.contains(server.name)).collect();
+    let stands_in = servers.iter().any(|server| server.real().is_none());
+    let label = if stands_in { ProgramLabel::Simulated } else { label };
+    Ok(LocalImage { image, packages, python, npm, servers, digest, label, folder })
 }
 
 /// The digest of a folder, and of those that its image is made from, if there are any.

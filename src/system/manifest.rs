@@ -32,9 +32,14 @@ impl System {
             let first = paths.first().map_or(Path::new(""), PathBuf::as_path);
             problems.push(Problem::of_file(first, "no manifests here: name a folder that holds .yaml files"));
         }
+        Self::of_objects(objects, problems)
+    }
+
+    /// In the order in which they are applied; one that is there twice is one more problem.
+    pub(super) fn of_objects(mut objects: Vec<Object>, mut problems: Problems) -> Result<Self, Problems> {
         problems.extend(duplicates(&objects));
         objects.sort_by_key(|object: &Object| rank(object.kind));
-        problems.or(Some(Self { objects }))
+        problems.or(Some(Self { objects, stack: None }))
     }
 
     /// Every reference between the objects that leads nowhere.
@@ -71,7 +76,7 @@ fn manifests_in(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-fn read_file(file: &str, text: &str, objects: &mut Vec<Object>, problems: &mut Problems) {
+pub(super) fn read_file(file: &str, text: &str, objects: &mut Vec<Object>, problems: &mut Problems) {
     match yaml::read(text) {
         Ok(documents) => {
             for document in documents {

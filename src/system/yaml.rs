@@ -47,9 +47,27 @@ pub struct Fault {
     pub message: String,
 }
 
+/// What a tag of one exclamation mark means, as in `!Ref`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LocalTags {
+    /// Nothing: kubectl leaves them out.
+    Ignored,
+    /// A function of CloudFormation: `!Sub x` is `{"Fn::Sub": "x"}`.
+    Functions,
+}
+
 /// Reads all documents; empty ones are left out.
 pub fn read(text: &str) -> Result<Vec<Document>, Vec<Fault>> {
-    let mut reader = Reader { parser: Parser::new_from_str(text), faults: Vec::new(), anchors: BTreeMap::new() };
+    read_with(text, LocalTags::Ignored)
+}
+
+/// The same for templates of CloudFormation, whose functions may be written as tags: they come in their long form.
+pub fn read_functions(text: &str) -> Result<Vec<Document>, Vec<Fault>> {
+    read_with(text, LocalTags::Functions)
+}
+
+fn read_with(text: &str, tags: LocalTags) -> Result<Vec<Document>, Vec<Fault>> {
+    let mut reader = Reader { parser: Parser::new_from_str(text), faults: Vec::new(), anchors: BTreeMap::new(), tags };
     match reader.documents() {
         Ok(documents) if reader.faults.is_empty() => Ok(documents),
         Ok(_) => Err(reader.faults),
@@ -67,6 +85,7 @@ struct Reader<'input> {
     parser: Parser<'input, saphyr_parser::StrInput<'input>>,
     faults: Vec<Fault>,
     anchors: BTreeMap<usize, Value>,
+    tags: LocalTags,
 }
 
 impl<'input> Reader<'input> {
@@ -113,9 +132,20 @@ impl<'input> Reader<'input> {
         }
         lines.0.entry(path.to_owned()).or_insert(line);
         let (anchor, value) = match event {
-            Event::Scalar(text, style, anchor, tag) => (anchor, scalar(&text, style, tag.as_ref())),
-            Event::SequenceStart(anchor, _) => (anchor, self.sequence(path, lines, depth)?),
-            Event::MappingStart(anchor, _) => (anchor, self.mapping(path, lines, depth)?),
+            Event::Scalar(text, style, anchor, tag) => match self.function(tag.as_ref()) {
+                Some(function) => (anchor, wrap(Some(function), Value::String(text.into_owned()))),
+                None => (anchor, scalar(&text, style, tag.as_ref())),
+            },
+            Event::SequenceStart(anchor, tag) => {
+                let (inner, function) = self.inside(path, tag.as_ref());
+                let value = self.sequence(&inner, lines, depth)?;
+                (anchor, wrap(function, value))
+            }
+            Event::MappingStart(anchor, tag) => {
+                let (inner, function) = self.inside(path, tag.as_ref());
+                let value = self.mapping(&inner, lines, depth)?;
+                (anchor, wrap(function, value))
+            }
             Event::Alias(anchor) => {
                 let anchored = self.anchors.get(&anchor).cloned();
                 return anchored.ok_or_else(|| Fault { line, message: "an alias that refers to itself".to_owned() });
@@ -126,6 +156,23 @@ impl<'input> Reader<'input> {
             self.anchors.insert(anchor, value.clone());
         }
         Ok(value)
+    }
+
+    /// The function that a tag stands for, where tags are functions.
+    fn function(&self, tag: Option<&Cow<'_, Tag>>) -> Option<String> {
+        let tag = tag.filter(|tag| self.tags == LocalTags::Functions && tag.handle == "!")?;
+        Some(match tag.suffix.as_str() {
+            short @ ("Ref" | "Condition") => short.to_owned(),
+            short => format!("Fn::{short}"),
+        })
+    }
+
+    /// Where the fields of a node with this tag are, in the long form.
+    fn inside(&self, path: &str, tag: Option<&Cow<'_, Tag>>) -> (String, Option<String>) {
+        match self.function(tag) {
+            Some(function) => (pointer(path, &function), Some(function)),
+            None => (path.to_owned(), None),
+        }
     }
 
     fn sequence(&mut self, path: &str, lines: &mut Lines, depth: usize) -> Result<Value, Fault> {
@@ -167,6 +214,14 @@ impl<'input> Reader<'input> {
             fields.entry(name).or_insert(value);
         }
         Ok(Value::Object(fields))
+    }
+}
+
+/// A function with its argument, or the argument alone.
+fn wrap(function: Option<String>, argument: Value) -> Value {
+    match function {
+        Some(function) => Value::Object(Map::from_iter([(function, argument)])),
+        None => argument,
     }
 }
 

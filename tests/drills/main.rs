@@ -6,6 +6,7 @@ mod broken;
 mod good;
 mod hasura;
 mod hasura_broken;
+mod helm;
 mod missing_input;
 mod operator;
 mod playground;

@@ -40,6 +40,13 @@ impl Playground {
         Self { folder, system }
     }
 
+    /// With one more scenario, which lies in a folder of the checkout.
+    pub fn with(folder: &str, system: &'static str) -> Self {
+        let playground = Self::of(system);
+        copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &playground.path().join("scenarios").join(system));
+        playground
+    }
+
     pub fn system(&self) -> &'static str {
         self.system
     }

@@ -136,10 +136,12 @@ impl Run {
         assert_eq!(i32::from(outcome.exit_code().number()), *exit, "the outcome and exit code");
         assert_eq!(results, &Results::new(outcome), "results.json says something of its outcome that is not so");
         let last = stdout.lines().rev().find(|line| !line.is_empty()).unwrap_or_default();
-        assert!(
-            last.starts_with(results.verdict.word()) && last.contains(&format!("exit code {exit}")),
-            "console says {last}"
-        );
+        // What is well is said in small letters.
+        let word = match results.verdict {
+            Verdict::Passed => "passed",
+            other => other.word(),
+        };
+        assert!(last.starts_with(word) && last.contains(&format!("exit code {exit}")), "console says {last}");
         let junit = self.text("junit.xml");
         let property = |name: &str, value: &str| format!("<property name=\"{name}\" value=\"{value}\"/>");
         assert!(junit.contains(&property("redrill.run.exit_code", &exit.to_string())), "{junit}");
@@ -166,7 +168,9 @@ impl Run {
     fn holds_no_secret(&self, playground: &Playground) {
         let mut secrets = secrets_of(playground);
         secrets.extend(drawn(playground).map(|name| word(self.outcome().rng, &name)));
-        assert!(secrets.len() >= 3, "the system's Secrets hold more than that");
+        // A chart draws its own, and they are known to nobody else.
+        let has_manifests = system_folder(playground).is_dir();
+        assert!(secrets.len() >= 3 || !has_manifests, "the system's Secrets hold more than that");
         let printed = [("stdout", self.stdout.as_bytes()), ("stderr", self.stderr.as_bytes())];
         let files = self.files.iter().map(|(path, bytes)| (path.to_str().unwrap(), bytes.as_slice()));
         for (name, bytes) in files.chain(printed) {
@@ -183,8 +187,9 @@ impl Run {
 fn secrets_of(playground: &Playground) -> Vec<String> {
     let mut secrets = Vec::new();
     let mut manifests = BTreeMap::new();
-    let folder = playground.path().join("scenarios").join(playground.system()).join("system");
-    collect(&folder, Path::new(""), &mut manifests);
+    if system_folder(playground).is_dir() {
+        collect(&system_folder(playground), Path::new(""), &mut manifests);
+    }
     for text in manifests.values() {
         for document in serde_yaml_ng::Deserializer::from_slice(text) {
             let value: serde_yaml_ng::Value = serde::Deserialize::deserialize(document).unwrap();
@@ -197,6 +202,10 @@ fn secrets_of(playground: &Playground) -> Vec<String> {
     const NAMES: [&str; 6] = ["taiga", "taiga_readonly", "dbuser", "db_user", "db_ro_user", "admin"];
     secrets.retain(|secret| !NAMES.contains(&secret.as_str()));
     secrets
+}
+
+fn system_folder(playground: &Playground) -> PathBuf {
+    playground.path().join("scenarios").join(playground.system()).join("system")
 }
 
 /// Names of the values that the scenario has drawn for each drill.

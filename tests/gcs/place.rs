@@ -53,7 +53,9 @@ impl Place {
             images: images.into(),
             outside: hosts.map(|host| (host.to_owned(), service.clone())).into(),
             kubectl: Some(kubectl),
+            programs: BTreeMap::new(),
             gcs_server: Some(gcs_server),
+            awscli: None,
             namespace: "quetzal".to_owned(),
             seed: 1,
         };

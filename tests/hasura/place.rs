@@ -92,7 +92,9 @@ impl Place {
             images: images.into(),
             outside: BTreeMap::from([(HOST.to_owned(), station::store_service(STORE))]),
             kubectl: Some(kubectl.path),
+            programs: BTreeMap::new(),
             gcs_server: None,
+            awscli: None,
             namespace: "default".to_owned(),
             seed: 1,
         };

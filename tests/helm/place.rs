@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use redrill::cluster::kind::{self, Kind};
 use redrill::cluster::kubelet::Images;
 use redrill::cluster::reconcile::{Config, Reconciler};
 use redrill::cluster::serve::{Containers, Server, ServerConfig};
-use redrill::cluster::store::Store;
+use redrill::cluster::store::{DeleteOptions, Propagation, Store};
 use redrill::doctor::go_module;
 use redrill::drill::station;
 use redrill::runtime::Image;
@@ -19,6 +20,7 @@ use crate::fake::FakeRuntime;
 
 pub struct Place {
     pub store: Arc<Store>,
+    pub runtime: Arc<FakeRuntime>,
     _server: Server,
     _reconciler: Reconciler,
     helm: PathBuf,
@@ -69,7 +71,7 @@ impl Place {
         let kubeconfig = server.kubeconfig(server.loopback().unwrap(), "drill", "default").unwrap();
         std::fs::write(home.path().join("config"), kubeconfig).unwrap();
         let helm = tool(&go_module::HELM);
-        Self { store, _server: server, _reconciler: reconciler, helm, home }
+        Self { store, runtime, _server: server, _reconciler: reconciler, helm, home }
     }
 
     /// Gives helm its plugin `diff`.
@@ -123,6 +125,30 @@ impl Place {
     /// A value of a Secret, as it lies there.
     pub fn secret(&self, name: &str, key: &str) -> String {
         self.get(&kind::SECRET, name).unwrap()["data"][key].as_str().unwrap().to_owned()
+    }
+
+    /// Takes a namespace with all that is in it.
+    pub async fn lose(&self, namespace: &str) {
+        let options = DeleteOptions { propagation: Propagation::Background, grace: None };
+        self.store.delete(&kind::NAMESPACE, "", namespace, options).unwrap();
+        self.until("the namespace gone", |place| place.store.get(&kind::NAMESPACE, "", namespace).is_none()).await;
+    }
+
+    /// Waits for a condition; each change of the store is a reason to look again.
+    pub async fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
+        let wait = async {
+            loop {
+                let version = self.store.resource_version();
+                if holds(self) {
+                    return;
+                }
+                let Some((missed, mut events)) = self.store.watch(version) else { continue };
+                if missed.is_empty() {
+                    let _ = events.recv().await;
+                }
+            }
+        };
+        assert!(tokio::time::timeout(Duration::from_secs(60), wait).await.is_ok(), "{what} did not come to pass");
     }
 
     /// Revision and status, oldest first.

@@ -21,6 +21,8 @@ pub struct Read {
     pub python: BTreeSet<String>,
     /// Packages of npm that it installs, as `name@version`.
     pub npm: BTreeSet<String>,
+    /// Names of files that it copies and the harness has elsewhere.
+    pub provided: BTreeSet<String>,
     /// Folders of the images that it is made from.
     pub bases: Vec<PathBuf>,
 }
@@ -190,7 +192,10 @@ impl Reader<'_> {
             }
             let in_folder = self.folder.join(name.strip_prefix("/").unwrap_or(name));
             let source = match self.provided.get(&source.content) {
-                Some(provided) => provided.clone(),
+                Some(provided) => {
+                    self.read.provided.insert(source.content.clone());
+                    provided.clone()
+                }
                 None if in_folder.exists() => in_folder,
                 None => return Err(format!("`COPY {}`: no such file in {}", source.content, self.folder.display())),
             };
