@@ -177,6 +177,40 @@ fn all_problems_of_a_file_are_said_at_once_in_its_order() {
 }
 
 #[test]
+fn what_only_another_kind_of_database_has_is_refused_with_its_line() {
+    let mongodb = Shop::new().with("scenario.yaml", "kind: postgres", "kind: mongodb");
+    mongodb.read().unwrap_or_else(|problems| panic!("{problems}"));
+    let shop = mongodb
+        .with(
+            "scenario.yaml",
+            "    password: { secret: shop/db, key: password }\n",
+            "    password: { secret: shop/db, key: password }
+    superuser: { user: root, password: { generated: root } }
+    second-role: { name: reader, password: { generated: reader } }
+",
+        )
+        .with(
+            "scenario.yaml",
+            "ledger: { database: shop }\n",
+            "ledger: { database: shop }
+archiving: [{ database: shop, prefix: s3://b/shop }]
+credentials:
+  - { principal: owner, target: { postgres: shop }, user: shop, secret: { generated: x }, at: { restored: accepted } }
+  - { principal: app, target: { mongodb: shop }, user: shop, secret: { generated: x }, at: { restored: accepted } }
+",
+        );
+    assert_eq!(
+        shop.problems(),
+        [
+            "scenario.yaml:16: `superuser` is for kind postgres: take it out",
+            "scenario.yaml:17: `second-role` is for kind postgres: take it out",
+            "scenario.yaml:20: a log that is shipped is for kind postgres, and `shop` is of kind mongodb",
+            "scenario.yaml:22: target `postgres` is for kind postgres, and `shop` is of kind mongodb",
+        ]
+    );
+}
+
+#[test]
 fn a_wrong_type_is_said_as_what_is_needed_and_what_is_there() {
     let shop = Shop::new()
         .with("scenario.yaml", "name: shop\n", "name: 7\n")

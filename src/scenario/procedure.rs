@@ -47,7 +47,7 @@ impl ScenarioReader<'_> {
         let r = self.reader;
         let mut fields = r.fields(node)?;
         let database = |node: &Node, kind: DatabaseKind| {
-            self.database_of(node, kind, &format!("`{}`", kind.name())).map(CredentialTarget::Database)
+            self.database_of(node, kind, &format!("target `{}`", kind.name())).map(CredentialTarget::Database)
         };
         let target = match fields.one_of(&["postgres", "mongodb", "cockroach", "restic", "http"]) {
             Some(("postgres", node)) => database(node, DatabaseKind::Postgres),

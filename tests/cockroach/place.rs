@@ -50,6 +50,8 @@ impl Place {
         let config = LocalConfig {
             clusters: Vec::new(),
             services: BTreeMap::new(),
+            programs: BTreeMap::new(),
+            awscli: None,
             name: format!("{}-cockroach-{name}", std::process::id()),
             program: env!("CARGO_BIN_EXE_redrill").into(),
             images: BTreeMap::from([(IMAGE.to_owned(), read.image)]),
