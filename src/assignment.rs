@@ -8,10 +8,13 @@ use jiff::Zoned;
 
 use crate::check::Checked;
 use crate::doctor::go_module::{GCS_SERVER, HELM, HELM_DIFF};
+use crate::doctor::real_program::{RealProgram, StandIn};
 use crate::doctor::{Requirements, Tools};
+use crate::drill::record::Halt;
 use crate::outcome::{DrillOutcome, ErratumOutcome, Note, ProgramLabel};
 use crate::plan::{AsWritten, DrillPlan};
 use crate::problem::{Problem, Problems};
+use crate::runtime;
 use crate::scenario::{EnvironmentName, Erratum, Scenario, Scenarios, StoreKind};
 use crate::system::image::{self, LocalImage};
 
@@ -106,6 +109,10 @@ impl Prepared {
     pub fn is_for(&self, versions: &Versions) -> bool {
         self.scenarios.iter().all(|scenario| {
             let versions = versions.get(&scenario.scenario.name);
+            let is_there = |real: &RealProgram| versions.is_some_and(|versions| versions.contains_key(real.name));
+            if scenario.scenario.real_programs().any(is_there) {
+                return false;
+            }
             let holds = |erratum: &Erratum| versions.is_none_or(|versions| erratum.versions.holds_for(versions));
             scenario.scenario.errata.iter().all(holds)
         })
@@ -157,6 +164,9 @@ impl PreparedScenario {
         if self.scenario.stores.values().any(|store| store.kind == StoreKind::Gcs) {
             requirements.go(&GCS_SERVER, &format!("scenario {}", self.scenario.name));
         }
+        for real in self.scenario.real_programs() {
+            requirements.real(real.name, &format!("scenario {}", self.scenario.name));
+        }
         let has_charts = self.scenario.stores.values().any(|store| matches!(store.kind, StoreKind::Charts(_)));
         if self.scenario.system.chart.is_some() || has_charts {
             requirements.go(&HELM, &format!("scenario {}", self.scenario.name));
@@ -171,6 +181,23 @@ impl PreparedScenario {
             requirements.package("restic", "the prober");
         }
         requirements
+    }
+
+    /// Why it cannot run: a program is not there whose stand-in was not asked for.
+    pub fn missing(&self, tools: &Tools, simulate: &[String]) -> Option<Halt> {
+        let missing = self.scenario.real_programs().find(|real| match real.stand_in {
+            StandIn::WhenAskedFor => tools.get(real.name).is_none() && !simulate.iter().any(|name| name == real.name),
+        })?;
+        Some(Halt::unverified(format!("missing: {}", missing.wanted()), missing.remedy()))
+    }
+
+    /// An image as it runs: with the real program where this machine has it.
+    pub fn image(&self, reference: &str, image: &LocalImage, tools: &Tools) -> runtime::Image {
+        let real = self.scenario.images.get(reference).and_then(|binding| binding.real);
+        match real.and_then(|real| Some((real.name, tools.get(real.name)?))) {
+            Some((name, tool)) => image.image.clone().with_file(name, &tool.path),
+            None => image.image.clone(),
+        }
     }
 
     /// What is known of a drill before it starts.
@@ -218,13 +245,15 @@ impl PreparedScenario {
     /// Images in which something stands for a program that nobody can have here.
     fn simulated(&self) -> Vec<Note> {
         let images = self.checked.images.iter().filter(|(_, image)| image.label == ProgramLabel::Simulated);
-        let note = |(reference, image): (&String, &LocalImage)| Note {
-            source: self.scenario.images.get(reference).map(|binding| binding.source.clone()),
-            what: format!("image {reference}"),
-            why: match image.servers.first() {
-                Some(server) => server.why_simulated(),
-                None => "the scenario says that it is a stand-in".to_owned(),
-            },
+        let note = |(reference, image): (&String, &LocalImage)| {
+            let binding = self.scenario.images.get(reference);
+            let real = binding.and_then(|binding| binding.real);
+            let why = match (image.servers.first(), real) {
+                (Some(server), _) => server.why_simulated(),
+                (None, Some(real)) => format!("redrill's stand-in for `{}`", real.name),
+                (None, None) => "the scenario says that it is a stand-in".to_owned(),
+            };
+            Note { source: binding.map(|binding| binding.source.clone()), what: format!("image {reference}"), why }
         };
         images.map(note).collect()
     }

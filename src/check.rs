@@ -99,6 +99,7 @@ fn read_chart(chart: &ChartSystem) -> Result<System, Problems> {
 }
 
 fn images(scenario: &Scenario, systems: &Systems) -> Result<BTreeMap<String, LocalImage>, Problems> {
+    let mut problems = Problems::default();
     let bindings = scenario.images.iter().map(|(reference, image)| {
         let binding = Binding { folder: image.folder.clone(), label: image.program, source: image.source.clone() };
         (reference.clone(), binding)
@@ -110,7 +111,14 @@ fn images(scenario: &Scenario, systems: &Systems) -> Result<BTreeMap<String, Loc
             wanted.entry(reference.clone()).or_default().push(image.source.clone());
         }
     }
-    Images::new(bindings.collect()).resolve(&wanted)
+    let images = problems.keep(Images::new(bindings.collect()).resolve(&wanted));
+    for (reference, image) in images.iter().flatten() {
+        let Some(binding) = scenario.images.get(reference) else { continue };
+        let Some(real) = binding.real.filter(|real| !image.image.has_file(real.name)) else { continue };
+        let message = format!("the image copies no file called `{}` that the real one could replace", real.name);
+        problems.push(Problem::new(&binding.source, message));
+    }
+    problems.or(images)
 }
 
 /// What the manifests ask for and the cluster does not have.

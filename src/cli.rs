@@ -4,9 +4,11 @@ use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::assignment::Shard;
+use crate::doctor::real_program;
 use crate::scenario::{EnvironmentName, SeedSize};
 
 /// Runs a team's written restore procedures, exactly as written, and proves whether they bring the system back.
@@ -107,6 +109,9 @@ pub struct RunArgs {
     /// Only a part of the drills, the same each time: 2/3 is the second of three
     #[arg(long, value_name = "PART/PARTS")]
     pub shard: Option<Shard>,
+    /// Run on redrill's stand-in for this program, which proves less: the verdict is SIMULATED at best; can be given several times
+    #[arg(long, value_name = "PROGRAM", value_parser = PossibleValuesParser::new(real_program::simulated_when_asked_for()))]
+    pub simulate: Vec<String>,
     /// Print no durations, so that two runs can be compared
     #[arg(long)]
     pub no_times: bool,

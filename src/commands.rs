@@ -83,7 +83,7 @@ pub async fn doctor(scenarios: &Path, arguments: &DoctorArgs) -> ExitCode {
     match machine::examine(&requirements, arguments.install).await {
         Ok(findings) => {
             console::out(&machine::text(&findings));
-            match findings.iter().any(Finding::is_missing) {
+            match findings.iter().any(Finding::is_obstacle) {
                 true => ExitCode::Unverified,
                 false => ExitCode::Passed,
             }

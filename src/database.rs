@@ -12,6 +12,10 @@ use crate::outcome::Observation;
 use crate::probe::DatabaseTarget;
 use crate::redact::Secret;
 
+mod cockroach;
+mod cockroach_catalog;
+pub mod cockroach_fingerprint;
+mod cockroach_seed;
 mod mongo;
 mod mongo_corrupt;
 mod mongo_features;
@@ -32,6 +36,7 @@ mod postgres_types;
 #[serde(rename_all = "snake_case")]
 pub enum DatabaseKind {
     Postgres,
+    Cockroach,
     Mongodb,
 }
 
@@ -40,6 +45,7 @@ impl DatabaseKind {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Postgres => "postgres",
+            Self::Cockroach => "cockroach",
             Self::Mongodb => "mongodb",
         }
     }
@@ -47,7 +53,7 @@ impl DatabaseKind {
     /// How a fingerprint's items begin that hold what was seeded.
     pub fn content(self) -> &'static str {
         match self {
-            Self::Postgres => "table ",
+            Self::Postgres | Self::Cockroach => "table ",
             Self::Mongodb => "collection ",
         }
     }
@@ -74,6 +80,8 @@ pub enum Error {
     TooOld { version: String },
     #[error("`{host}` is no TCP address: a local socket may trust anyone, so a login over it proves nothing")]
     Socket { host: String },
+    #[error("configure TLS")]
+    Tls(#[source] rustls::Error),
     #[error("no random numbers for a password's salt")]
     Random(#[source] std::io::Error),
 }
@@ -95,6 +103,7 @@ impl Error {
             | Self::Copy { .. }
             | Self::TooOld { .. }
             | Self::Socket { .. }
+            | Self::Tls(_)
             | Self::Random(_) => false,
         }
     }
@@ -124,22 +133,26 @@ pub(crate) fn require_tcp(target: &DatabaseTarget) -> Result<(), Error> {
 pub(crate) fn require_postgres(target: &DatabaseTarget, what: &'static str) -> Result<(), Error> {
     match target.kind {
         DatabaseKind::Postgres => Ok(()),
-        kind @ DatabaseKind::Mongodb => Err(Error::OfPostgres { what, kind, place: target.place() }),
+        kind @ (DatabaseKind::Mongodb | DatabaseKind::Cockroach) => {
+            Err(Error::OfPostgres { what, kind, place: target.place() })
+        }
     }
 }
 
 /// Tries a login with another password than the target's own.
 pub async fn log_in(target: &DatabaseTarget, password: &Secret) -> Observation {
     match target.kind {
-        DatabaseKind::Postgres => postgres::log_in(target, password).await,
+        DatabaseKind::Postgres | DatabaseKind::Cockroach => postgres::log_in(target, password).await,
         DatabaseKind::Mongodb => mongo::log_in(target, password).await,
     }
 }
 
 /// Gives a principal of the database another password, which no log of the server's gets to see.
 pub async fn set_password(target: &DatabaseTarget, role: &str, password: &Secret) -> Result<(), Error> {
-    require_postgres(target, "a second role")?;
-    postgres::set_password(target, role, password).await
+    match target.kind {
+        DatabaseKind::Postgres | DatabaseKind::Cockroach => postgres::set_password(target, role, password).await,
+        DatabaseKind::Mongodb => require_postgres(target, "a second role"),
+    }
 }
 
 /// Fills a database that has not been seeded before with about so many bytes; same `rng`, same content. `second_role`, where a
@@ -154,6 +167,10 @@ pub async fn seed(
     match target.kind {
         DatabaseKind::Postgres => {
             let seeded = postgres_seed::seed(target, second_role.unwrap_or(&target.user), bytes, rng).await;
+            seeded.map(|()| Vec::new())
+        }
+        DatabaseKind::Cockroach => {
+            let seeded = cockroach_seed::seed(target, second_role.unwrap_or(&target.user), bytes, rng).await;
             seeded.map(|()| Vec::new())
         }
         DatabaseKind::Mongodb => mongo_seed::seed(target, bytes, rng).await,
@@ -172,6 +189,7 @@ pub async fn fingerprint(
             let help = postgres_fingerprint::Help { known, ..Default::default() };
             postgres_fingerprint::fingerprint_with(target, except, &help).await
         }
+        DatabaseKind::Cockroach => cockroach_fingerprint::fingerprint(target, except).await,
         DatabaseKind::Mongodb => mongo_fingerprint::fingerprint(target, except).await,
     }
 }
@@ -180,6 +198,7 @@ pub async fn fingerprint(
 pub async fn corrupt(target: &DatabaseTarget) -> Result<(), Error> {
     match target.kind {
         DatabaseKind::Postgres => postgres_corrupt::corrupt(target).await,
+        DatabaseKind::Cockroach => cockroach::corrupt(target).await,
         DatabaseKind::Mongodb => mongo_corrupt::corrupt(target).await,
     }
 }
@@ -187,7 +206,7 @@ pub async fn corrupt(target: &DatabaseTarget) -> Result<(), Error> {
 /// Makes what holds the ledger and the nonces, where it is not there yet.
 pub async fn prepare_ledger(target: &DatabaseTarget) -> Result<(), Error> {
     match target.kind {
-        DatabaseKind::Postgres => postgres_ledger::prepare(target).await,
+        DatabaseKind::Postgres | DatabaseKind::Cockroach => postgres_ledger::prepare(target).await,
         DatabaseKind::Mongodb => mongo_ledger::prepare(target).await,
     }
 }
@@ -195,7 +214,7 @@ pub async fn prepare_ledger(target: &DatabaseTarget) -> Result<(), Error> {
 /// What the ledger holds now.
 pub async fn read_ledger(target: &DatabaseTarget) -> Result<LedgerRows, Error> {
     match target.kind {
-        DatabaseKind::Postgres => postgres_ledger::read(target).await,
+        DatabaseKind::Postgres | DatabaseKind::Cockroach => postgres_ledger::read(target).await,
         DatabaseKind::Mongodb => mongo_ledger::read(target).await,
     }
 }
@@ -203,7 +222,7 @@ pub async fn read_ledger(target: &DatabaseTarget) -> Result<LedgerRows, Error> {
 /// Writes a value under its label, over the one that is there. Makes nothing that holds them: see [`prepare_ledger`].
 pub async fn write_nonce(target: &DatabaseTarget, label: &str, value: &str) -> Result<(), Error> {
     match target.kind {
-        DatabaseKind::Postgres => postgres_ledger::write_nonce(target, label, value).await,
+        DatabaseKind::Postgres | DatabaseKind::Cockroach => postgres_ledger::write_nonce(target, label, value).await,
         DatabaseKind::Mongodb => mongo_ledger::write_nonce(target, label, value).await,
     }
 }
@@ -211,7 +230,7 @@ pub async fn write_nonce(target: &DatabaseTarget, label: &str, value: &str) -> R
 /// Every value by its label.
 pub async fn read_nonces(target: &DatabaseTarget) -> Result<BTreeMap<String, String>, Error> {
     match target.kind {
-        DatabaseKind::Postgres => postgres_ledger::read_nonces(target).await,
+        DatabaseKind::Postgres | DatabaseKind::Cockroach => postgres_ledger::read_nonces(target).await,
         DatabaseKind::Mongodb => mongo_ledger::read_nonces(target).await,
     }
 }
@@ -230,7 +249,9 @@ impl LedgerWriter {
     /// Goes on where the ledger ends. Errors where there is none.
     pub async fn open(target: &DatabaseTarget) -> Result<Self, Error> {
         Ok(Self(match target.kind {
-            DatabaseKind::Postgres => Writer::Postgres(postgres_ledger::Writer::open(target).await?),
+            DatabaseKind::Postgres | DatabaseKind::Cockroach => {
+                Writer::Postgres(postgres_ledger::Writer::open(target).await?)
+            }
             DatabaseKind::Mongodb => Writer::Mongodb(mongo_ledger::Writer::open(target).await?),
         }))
     }

@@ -13,6 +13,7 @@ mod kubectl;
 pub mod npm;
 mod package;
 pub mod python;
+pub mod real_program;
 mod requirement;
 
 pub use requirement::Requirements;
@@ -37,6 +38,8 @@ pub enum Fix {
     Python(String),
     /// Fetched by npm, for this user only.
     Npm(String),
+    /// Nothing gets it: where it is not, a stand-in does instead.
+    StandIn,
 }
 
 /// One thing that was looked for.
@@ -56,6 +59,11 @@ impl Finding {
     pub fn is_missing(&self) -> bool {
         self.found.is_none()
     }
+
+    /// Whether that keeps the machine from running drills, and not just from running some of them on the real program.
+    pub fn is_obstacle(&self) -> bool {
+        self.is_missing() && self.fix != Some(Fix::StandIn)
+    }
 }
 
 /// What was found, by name.
@@ -69,6 +77,12 @@ impl Tools {
             Some((name.to_owned(), finding.found.clone()?))
         });
         Self(found.collect())
+    }
+
+    /// Without these: stand-ins were asked for in their place.
+    pub fn without(mut self, names: &[String]) -> Self {
+        self.0.retain(|name, _| !names.contains(name));
+        self
     }
 
     /// Those that these requirements ask for: another scenario's server says nothing about this one's.
@@ -119,6 +133,9 @@ pub async fn examine(
     for (program, needed_by) in &requirements.go {
         findings.push(go_module::examine(program, needed_by).await);
     }
+    for (program, needed_by) in requirements.real.iter().filter_map(|(name, by)| Some((real_program::of(name)?, by))) {
+        findings.push(real_program::examine(program, needed_by).await);
+    }
     findings.extend(requirements.python.iter().map(|(requirement, needed_by)| python::examine(requirement, needed_by)));
     findings.extend(requirements.npm.iter().map(|(requirement, needed_by)| npm::examine(requirement, needed_by)));
     let (found, remedy) = match namespaces() {
@@ -143,7 +160,7 @@ pub async fn install(findings: &[Finding], mut tell: impl FnMut(&str)) -> Result
     for fix in missing() {
         match fix {
             Fix::Apt(names) => packages.extend(names.iter().cloned()),
-            Fix::Kubectl | Fix::Go(_) | Fix::Python(_) | Fix::Npm(_) => {}
+            Fix::Kubectl | Fix::Go(_) | Fix::Python(_) | Fix::Npm(_) | Fix::StandIn => {}
         }
     }
     if !packages.is_empty() {
@@ -158,7 +175,7 @@ pub async fn install(findings: &[Finding], mut tell: impl FnMut(&str)) -> Result
     // After the packages, some of which they need.
     for fix in missing() {
         match fix {
-            Fix::Apt(_) => {}
+            Fix::Apt(_) | Fix::StandIn => {}
             Fix::Kubectl => {
                 tell("fetching Debian's kubectl for this user");
                 kubectl::install().await?;

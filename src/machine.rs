@@ -27,6 +27,9 @@ pub fn text(findings: &[Finding]) -> String {
         let needed_by = finding.needed_by.iter().cloned().collect::<Vec<_>>().join(", ");
         match &finding.found {
             Some(tool) => format!("ok       {:what$}  {:version$}  for {needed_by}", finding.what, tool.version),
+            None if !finding.is_obstacle() => {
+                format!("ABSENT   {:what$}  for {needed_by}\n         {}", finding.what, finding.remedy)
+            }
             None => format!("MISSING  {:what$}  for {needed_by}\n         {}", finding.what, finding.remedy),
         }
     });

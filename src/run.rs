@@ -101,6 +101,7 @@ async fn make_ready(scenarios: &Path, arguments: &RunArgs) -> Result<Ready, Prob
     };
     let prepared = prepare(&BTreeMap::new())?;
     let (tools, obstacle) = machine(&prepared, arguments.install).await;
+    let tools = tools.without(&arguments.simulate);
     let versions = prepared.versions(&tools);
     // What helm has to render is known once helm is there.
     let is_known = prepared.is_for(&versions) && prepared.is_rendered();
@@ -139,8 +140,9 @@ impl Ready {
                 nonce: run,
                 reports: reports.to_owned(),
             };
+            let missing = scenario.missing(&self.tools, &arguments.simulate);
             async move {
-                match (&self.obstacle, assignment.environment) {
+                match (self.obstacle.as_ref().or(missing.as_ref()), assignment.environment) {
                     _ if interrupt.is_cancelled() => drill::not_run(record, drill::interrupted()),
                     (Some(halt), _) => drill::not_run(record, halt.clone()),
                     (None, EnvironmentName::Local) => {
@@ -181,7 +183,7 @@ async fn start_local(
             .checked
             .images
             .iter()
-            .map(|(reference, image)| (reference.clone(), image.image.clone()))
+            .map(|(reference, image)| (reference.clone(), scenario.image(reference, image, tools)))
             .collect(),
         outside: scenario
             .scenario
@@ -239,7 +241,7 @@ async fn machine(prepared: &Prepared, install: bool) -> (Tools, Option<Halt>) {
     let requirements = prepared.requirements();
     match crate::machine::examine(&requirements, install).await {
         Ok(findings) => {
-            let missing: Vec<_> = findings.iter().filter(|finding| finding.is_missing()).collect();
+            let missing: Vec<_> = findings.iter().filter(|finding| finding.is_obstacle()).collect();
             let tools = Tools::of(&findings);
             if missing.is_empty() {
                 return (tools, None);

@@ -1,7 +1,7 @@
 //! What makes and drives the containers of pods, whatever they are made of.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
@@ -59,6 +59,21 @@ pub struct Image {
     pub stop_signal: Option<i32>,
     /// Files of the host that appear in the root, on runtimes that build roots themselves.
     pub files: Vec<ImageFile>,
+}
+
+impl Image {
+    /// Whether a file called so is shown somewhere.
+    pub fn has_file(&self, name: &str) -> bool {
+        self.files.iter().any(|file| file.target.file_name().is_some_and(|file| file == name))
+    }
+
+    /// With another file of the host in the place of each that is called so.
+    pub fn with_file(mut self, name: &str, source: &Path) -> Self {
+        for file in self.files.iter_mut().filter(|file| file.target.file_name().is_some_and(|file| file == name)) {
+            file.source = source.to_owned();
+        }
+        self
+    }
 }
 
 /// A file or directory of the host, shown read-only at `target`.

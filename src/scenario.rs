@@ -15,6 +15,7 @@ mod document;
 mod drill;
 mod erratum;
 mod file;
+mod image;
 mod loss;
 mod procedure;
 mod promise;
@@ -41,6 +42,7 @@ pub use value::parse_size;
 pub use version::VersionRange;
 pub use workstation::{ESCROW, Entry, EntryKind, Workstation};
 
+use crate::doctor::real_program::RealProgram;
 use crate::outcome::{Acceptance, Expectation, ProgramLabel, SourceRef};
 use crate::system::cloud_formation::StackSource;
 
@@ -121,6 +123,9 @@ pub struct ImageBinding {
     /// Holds a Dockerfile.
     pub folder: PathBuf,
     pub program: ProgramLabel,
+    /// A program of the host that takes the place of the folder's file of the same name, where there is one: then the image is
+    /// real. One of [`crate::doctor::real_program::REAL_PROGRAMS`].
+    pub real: Option<&'static RealProgram>,
     pub source: SourceRef,
 }
 
@@ -217,12 +222,25 @@ impl Scenario {
         database.restored_in.as_ref().map_or(Some(database), |other| self.databases.get(other))
     }
 
-    /// The scenario as it is with these versions of tools: without errata that hold for others only.
+    /// The scenario as it is with these versions of tools: without errata that hold for others only, and with the real program
+    /// for each stand-in whose place it takes.
     pub fn with_tools(&self, versions: &BTreeMap<String, String>) -> Self {
         let mut scenario = self.clone();
+        for image in scenario.images.values_mut() {
+            let Some(real) = image.real else { continue };
+            if versions.contains_key(real.name) {
+                image.program = ProgramLabel::Real;
+            }
+            scenario.programs.entry(real.name.to_owned()).or_insert(image.program);
+        }
         let (holding, others) = scenario.errata.into_iter().partition(|erratum| erratum.versions.holds_for(versions));
         (scenario.errata, scenario.left_out) = (holding, others);
         scenario
+    }
+
+    /// Programs of the host that may take a stand-in's place.
+    pub fn real_programs(&self) -> impl Iterator<Item = &'static RealProgram> {
+        self.images.values().filter_map(|image| image.real)
     }
 
     /// The acceptances that hold for a drill.

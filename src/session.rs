@@ -14,11 +14,14 @@ use crate::outcome::SourceRef;
 use crate::runtime::{ByteReader, ByteWriter};
 
 mod arrival;
+mod cockroach;
+mod giving_up;
 mod hint;
 mod line;
 mod opener;
 mod probing;
 pub mod pty;
+mod reader;
 mod sentinel;
 mod shell;
 mod sql;
@@ -31,6 +34,7 @@ pub use transcript::{Append, OutputSink, Redact};
 
 use arrival::{Answer, Arrival, Wants};
 use line::Line;
+use reader::Reader;
 use sentinel::{LevelId, Nonce};
 use sql::SqlState;
 use transcript::Transcript;
@@ -92,7 +96,7 @@ pub enum SessionError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Level {
     id: LevelId,
-    kind: SessionKind,
+    reader: Reader,
     /// Its terminal puts `\r` before `\n` and could not be told not to.
     carriage_returns: bool,
 }
@@ -101,7 +105,7 @@ struct Level {
 struct Statement {
     text: String,
     source: SourceRef,
-    kind: SessionKind,
+    reader: Reader,
     since: Instant,
 }
 
@@ -109,7 +113,7 @@ struct Statement {
 /// anything runs; a session asks the programs.
 pub fn after(before: SessionKind, text: &str) -> SessionKind {
     match before {
-        SessionKind::Shell => opener::opener(text).map_or(SessionKind::Shell, |opener| opener.kind),
+        SessionKind::Shell => opener::opener(text).map_or(SessionKind::Shell, |opener| opener.reader.kind()),
         SessionKind::Sql if text.lines().any(sql::leaves) => SessionKind::Shell,
         SessionKind::Sql => SessionKind::Sql,
     }
@@ -179,7 +183,11 @@ impl Session {
 
     /// What reads the next text.
     pub fn in_what(&self) -> SessionKind {
-        self.levels.last().map_or(SessionKind::Shell, |level| level.kind)
+        self.reader().kind()
+    }
+
+    fn reader(&self) -> Reader {
+        self.levels.last().map_or(Reader::Shell, |level| level.reader)
     }
 
     /// Whether another step can be run.
@@ -243,7 +251,7 @@ impl Session {
 
     fn statement(&self, step: &StepText, line: usize) -> Statement {
         let source = SourceRef { file: step.source.file.clone(), line: step.source.line + line };
-        Statement { text: String::new(), source, kind: self.in_what(), since: Instant::now() }
+        Statement { text: String::new(), source, reader: self.reader(), since: Instant::now() }
     }
 
     fn piece_length(&self, rest: &str, wants: Wants, sql: &mut SqlState) -> usize {
@@ -265,7 +273,11 @@ impl Session {
         let printed = self.transcript.take_statement().map_err(log_error)?;
         let (mut status, mut sqlstate) = (arrival.status, arrival.sqlstate);
         let mut hidden_failures = Vec::new();
-        match (statement.kind, &status) {
+        if statement.reader == Reader::Cockroach && status == StepStatus::Exit(0) {
+            sqlstate = printed.sqlstate;
+            status = StepStatus::Exit(i32::from(printed.cockroach_failed));
+        }
+        match (statement.reader.kind(), &status) {
             (SessionKind::Sql, StepStatus::Exit(reported)) if sql::is_backslash_command(&statement.text) => {
                 let complained = sql::backslash_command_failed(&String::from_utf8_lossy(&printed.head));
                 let told = sql::sends_a_statement(&statement.text);
@@ -287,9 +299,17 @@ impl Session {
             }
             _ => {}
         }
-        let Statement { text, source, kind, since } = statement;
+        let Statement { text, source, reader, since } = statement;
         let text = self.transcript.redacted(&text);
-        Ok(StatementStatus { text, source, kind, status, sqlstate, hidden_failures, duration: since.elapsed() })
+        Ok(StatementStatus {
+            text,
+            source,
+            kind: reader.kind(),
+            status,
+            sqlstate,
+            hidden_failures,
+            duration: since.elapsed(),
+        })
     }
 }
 

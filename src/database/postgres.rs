@@ -1,4 +1,4 @@
-//! Connections to PostgreSQL, over TCP only.
+//! Connections to PostgreSQL, and to CockroachDB, which speaks its protocol; over TCP only.
 
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
@@ -6,9 +6,10 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::{Client, Config, NoTls, Socket};
 
-use super::Error;
+use super::{DatabaseKind, Error, cockroach};
 use crate::outcome::Observation;
 use crate::probe::DatabaseTarget;
 use crate::redact::Secret;
@@ -58,6 +59,18 @@ pub async fn connect(target: &DatabaseTarget) -> Result<Session, Error> {
 }
 
 async fn connect_with(target: &DatabaseTarget, password: &Secret) -> Result<Session, Error> {
+    match target.kind {
+        DatabaseKind::Postgres => open(target, password, SslMode::Disable, NoTls).await,
+        kind @ DatabaseKind::Mongodb => Err(Error::OfPostgres { what: "its protocol", kind, place: target.place() }),
+        // A secure one takes no password without.
+        DatabaseKind::Cockroach => open(target, password, SslMode::Prefer, cockroach::tls()?).await,
+    }
+}
+
+async fn open<T>(target: &DatabaseTarget, password: &Secret, mode: SslMode, tls: T) -> Result<Session, Error>
+where
+    T: MakeTlsConnect<Socket, Stream: Send + 'static>,
+{
     super::require_tcp(target)?;
     let mut config = Config::new();
     config
@@ -67,9 +80,9 @@ async fn connect_with(target: &DatabaseTarget, password: &Secret) -> Result<Sess
         .user(&target.user)
         .password(password.expose())
         .application_name("redrill")
-        .ssl_mode(SslMode::Disable)
+        .ssl_mode(mode)
         .connect_timeout(CONNECT_DEADLINE);
-    let connect = config.connect(NoTls);
+    let connect = config.connect(tls);
     let (client, connection) = connect.await.map_err(Error::postgres(format!("connect to {}", target.place())))?;
     // The client reports what ends a connection; the driver's copy of it adds nothing.
     let driver = tokio::spawn(async move { drop(connection.await) });

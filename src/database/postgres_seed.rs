@@ -27,7 +27,7 @@ const COPY_CHUNK: usize = 256 << 10;
 /// Any number does, as long as two seeds agree on it; those PostgreSQL gives out itself start at 16384.
 const LARGE_OBJECTS: [(u32, usize); 3] = [(7_000_001, 300_000), (7_000_002, 0), (7_000_003, 2048)];
 
-const TEXTS: [&str; 10] = [
+pub(super) const TEXTS: [&str; 10] = [
     "plain words",
     "it's \"quoted\" \\ and escaped \\. here",
     "größer als Öl",
@@ -227,7 +227,7 @@ async fn large_object(session: &Session, oid: u32, length: usize, rng: &mut ChaC
     Ok(())
 }
 
-fn pick<'a>(choices: &[&'a str], rng: &mut ChaCha8Rng) -> &'a str {
+pub(super) fn pick<'a>(choices: &[&'a str], rng: &mut ChaCha8Rng) -> &'a str {
     choices.choose(rng).copied().unwrap_or("")
 }
 
@@ -239,13 +239,13 @@ fn timestamp(rng: &mut ChaCha8Rng) -> String {
     format!("('1970-01-01 00:00:00+00'::timestamptz + interval '{seconds} seconds {micros} microseconds')")
 }
 
-fn random_hex(rng: &mut ChaCha8Rng, length: usize) -> String {
+pub(super) fn random_hex(rng: &mut ChaCha8Rng, length: usize) -> String {
     let mut bytes = vec![0; length];
     rng.fill_bytes(&mut bytes);
     hex::encode(bytes)
 }
 
-fn uuid_text(rng: &mut ChaCha8Rng) -> String {
+pub(super) fn uuid_text(rng: &mut ChaCha8Rng) -> String {
     let hex = random_hex(rng, 16);
     format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }

@@ -18,6 +18,8 @@ pub struct Requirements {
     pub python: BTreeMap<String, BTreeSet<String>>,
     /// Packages of npm in one version each (`@scope/name@1.2.3`), and what asks for them.
     pub npm: BTreeMap<String, BTreeSet<String>>,
+    /// Programs that have a stand-in, by name ([`super::real_program`]), and what asks for them.
+    pub real: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Requirements {
@@ -41,6 +43,11 @@ impl Requirements {
         self.go.entry(program).or_default().insert(needed_by.to_owned());
     }
 
+    /// Adds a program that has a stand-in.
+    pub fn real(&mut self, name: &str, needed_by: &str) {
+        self.real.entry(name.to_owned()).or_default().insert(needed_by.to_owned());
+    }
+
     /// Adds what a person types with who looks after a stack.
     pub fn operator_of_an_account(&mut self, needed_by: &str) {
         for package in ["git", "patch", "python3", "python3-pip"] {
@@ -51,9 +58,12 @@ impl Requirements {
 
     /// Adds everything that others need.
     pub fn extend(&mut self, others: Self) {
-        for (all, more) in
-            [(&mut self.packages, others.packages), (&mut self.python, others.python), (&mut self.npm, others.npm)]
-        {
+        for (all, more) in [
+            (&mut self.packages, others.packages),
+            (&mut self.python, others.python),
+            (&mut self.npm, others.npm),
+            (&mut self.real, others.real),
+        ] {
             for (name, needed_by) in more {
                 all.entry(name).or_default().extend(needed_by);
             }
@@ -71,6 +81,7 @@ impl Requirements {
         names.extend(self.npm.keys().map(|requirement| npm::name(requirement)));
         names.extend((!self.kubectl.is_empty()).then_some("kubectl"));
         names.extend(self.go.keys().map(|program| program.name));
+        names.extend(self.real.keys().map(String::as_str));
         names.insert("kernel");
         names
     }

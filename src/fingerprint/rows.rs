@@ -46,6 +46,12 @@ impl RowsDigest {
         self.add_known(row, |_| XxHash3_64::oneshot(key));
     }
 
+    /// Adds one row as a binary COPY has it: its field count, then per field its length (-1 for NULL) and its bytes. It is known by
+    /// the fields at the positions of `key`, or by all of it where there are none.
+    pub fn add_fields(&mut self, row: &[u8], key: &[usize]) {
+        self.add_known(row, |of_row| if key.is_empty() { of_row } else { key_digest(row, key) });
+    }
+
     fn add_known(&mut self, row: &[u8], key: impl FnOnce(u64) -> u64) {
         let digest = XxHash3_128::oneshot(row);
         self.sum.add(digest);
@@ -80,9 +86,7 @@ impl TableDigest {
     /// Takes the next chunk of the stream.
     pub fn feed(&mut self, chunk: &[u8]) -> Result<(), CopyError> {
         let Self { reader, rows, key } = self;
-        reader.feed(chunk, |row| {
-            rows.add_known(row, |of_row| if key.is_empty() { of_row } else { key_digest(row, key) });
-        })
+        reader.feed(chunk, |row| rows.add_fields(row, key))
     }
 
     /// Puts the digest into a fingerprint under this name. Errors when the stream has not ended properly.

@@ -6,8 +6,11 @@ use super::file::ScenarioReader;
 use super::yaml::Node;
 use super::*;
 
-const KINDS: [(&str, DatabaseKind); 2] =
-    [(DatabaseKind::Postgres.name(), DatabaseKind::Postgres), (DatabaseKind::Mongodb.name(), DatabaseKind::Mongodb)];
+const KINDS: [(&str, DatabaseKind); 3] = [
+    (DatabaseKind::Postgres.name(), DatabaseKind::Postgres),
+    (DatabaseKind::Mongodb.name(), DatabaseKind::Mongodb),
+    (DatabaseKind::Cockroach.name(), DatabaseKind::Cockroach),
+];
 
 /// Kinds of databases by name, for what is said of them elsewhere in the file.
 pub(super) fn kinds(root: &Node) -> BTreeMap<String, DatabaseKind> {
@@ -54,7 +57,7 @@ impl ScenarioReader<'_> {
 
     fn refuse_what_only_postgres_has(&self, node: &Node, kind: DatabaseKind) {
         match kind {
-            DatabaseKind::Postgres => {}
+            DatabaseKind::Postgres | DatabaseKind::Cockroach => {}
             DatabaseKind::Mongodb => {
                 let fields = ["superuser", "second-role"].into_iter();
                 for (field, there) in fields.filter_map(|field| Some((field, node.get(field)?))) {

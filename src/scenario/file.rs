@@ -8,7 +8,7 @@ use jiff::civil::Date;
 use super::reader::{Fields, Reader};
 use super::yaml::{self, Node};
 use super::*;
-use crate::outcome::{Acceptance, ObjectiveKind, ProgramLabel, Verdict};
+use crate::outcome::{Acceptance, ObjectiveKind, Verdict};
 use crate::problem::{Problem, Problems};
 
 impl Scenario {
@@ -162,23 +162,6 @@ impl<'r> ScenarioReader<'r> {
         }
         let message = format!("{what} `{text}` is not there: looked for {}", path.display());
         self.reader.refuse(node.line, message)
-    }
-
-    fn image(&self, node: &Node) -> Option<ImageBinding> {
-        let mut fields = self.reader.fields(node)?;
-        let folder = fields.required("folder", |node| self.path(node, "image folder"));
-        let program = fields.required("program", |node| self.program_label(node));
-        fields.close();
-        Some(ImageBinding { folder: folder?, program: program?, source: self.reader.source(node.line) })
-    }
-
-    fn program_label(&self, node: &Node) -> Option<ProgramLabel> {
-        let words = [
-            ("real", ProgramLabel::Real),
-            ("rewritten", ProgramLabel::Rewritten),
-            ("simulated", ProgramLabel::Simulated),
-        ];
-        self.reader.word(node, &words)
     }
 
     fn file_tree(&self, node: &Node) -> Option<FileTree> {

@@ -49,9 +49,10 @@ impl ScenarioReader<'_> {
         let database = |node: &Node, kind: DatabaseKind| {
             self.database_of(node, kind, &format!("target `{}`", kind.name())).map(CredentialTarget::Database)
         };
-        let target = match fields.one_of(&["postgres", "mongodb", "restic", "http"]) {
+        let target = match fields.one_of(&["postgres", "mongodb", "cockroach", "restic", "http"]) {
             Some(("postgres", node)) => database(node, DatabaseKind::Postgres),
             Some(("mongodb", node)) => database(node, DatabaseKind::Mongodb),
+            Some(("cockroach", node)) => database(node, DatabaseKind::Cockroach),
             Some(("restic", node)) => r.reference(node, "repository", &self.repositories).map(CredentialTarget::Restic),
             Some((_, node)) => self.page(node).map(CredentialTarget::Http),
             None => None,

@@ -5,9 +5,10 @@ use tokio::time::Instant;
 use super::line::Received;
 use super::opener::Opener;
 use super::probing::Probing;
+use super::reader::Reader;
 use super::sentinel::{LevelId, Mark};
 use super::step::{SessionKind, StepStatus};
-use super::{Level, Session, SessionError, Statement, hint, log_error, shell, sql};
+use super::{Level, Session, SessionError, Statement, cockroach, hint, log_error, shell, sql};
 
 /// A terminal takes no longer line than this while a program reads whole lines (N_TTY's buffer, less its line end):
 /// it would drop the rest without a word.
@@ -45,7 +46,7 @@ impl From<StepStatus> for Arrival {
 }
 
 /// What a mark means for the statement that runs.
-enum Meaning {
+pub(super) enum Meaning {
     Answer(Answer),
     Answered { status: i32 },
     Nothing,
@@ -61,7 +62,7 @@ impl StepStatus {
 impl Session {
     /// Waits for the shell that the terminal was started with.
     pub(super) async fn first_arrival(&mut self) -> Result<Arrival, SessionError> {
-        let probing = Probing::new(Opener { kind: SessionKind::Shell, replaces: false }, false);
+        let probing = Probing::new(Opener { reader: Reader::Shell, replaces: false }, false);
         let until = Instant::now() + self.deadlines.open;
         match self.wait(Some(probing), until).await? {
             Answer::Ended(arrival) => Ok(arrival),
@@ -83,7 +84,7 @@ impl Session {
             }
             return Ok(Answer::Ended(StepStatus::NotTyped { reason }.into()));
         }
-        let probing = match statement.kind {
+        let probing = match statement.reader.kind() {
             SessionKind::Shell => Probing::for_statement(&statement.text),
             SessionKind::Sql => None,
         };
@@ -94,6 +95,7 @@ impl Session {
     async fn wait(&mut self, mut probing: Option<Probing>, until: Instant) -> Result<Answer, SessionError> {
         let mut heard = Instant::now();
         let mut printed = false;
+        let mut output = cockroach::Output::default();
         loop {
             let cursor = self.transcript.cursor_line();
             let wake = [
@@ -105,11 +107,22 @@ impl Session {
                 hint::is_question(&cursor).then(|| heard + self.deadlines.question),
             ];
             let wake = wake.into_iter().flatten().min().unwrap_or(until);
-            match self.line.receive(wake).await? {
+            let received = self.line.receive(wake).await?;
+            if !matches!(received, Received::Output(_)) {
+                self.heard(&output.rest(), &mut probing)?;
+            }
+            match received {
                 Received::Output(bytes) => {
                     heard = Instant::now();
                     printed = true;
+                    let (bytes, more) = match self.reader() {
+                        Reader::Cockroach => output.take(&bytes),
+                        Reader::Shell | Reader::Psql => (bytes, false),
+                    };
                     self.heard(&bytes, &mut probing)?;
+                    if more {
+                        return Ok(Answer::Wants(Wants::More));
+                    }
                 }
                 Received::Mark(mark) => match self.meaning(mark, probing.as_ref()) {
                     Meaning::Nothing => {}
@@ -140,13 +153,7 @@ impl Session {
                         return self.give_up(probing, hint).await.map(Answer::Ended);
                     }
                     if let (true, Some(probing)) = (probe, &mut probing) {
-                        let number = self.next_id();
-                        probing.sent.push(number);
-                        let probe = match probing.opener.kind {
-                            SessionKind::Shell => shell::probe(&self.nonce, number),
-                            SessionKind::Sql => sql::probe(&self.nonce, number),
-                        };
-                        self.line.type_line(&probe).await?;
+                        self.probe(probing).await?;
                     }
                 }
                 Received::Gone(exit) => {
@@ -155,6 +162,17 @@ impl Session {
                 }
             }
         }
+    }
+
+    async fn probe(&mut self, probing: &mut Probing) -> Result<(), SessionError> {
+        let number = self.next_id();
+        probing.sent.push(number);
+        let probe = match probing.opener.reader {
+            Reader::Shell => shell::probe(&self.nonce, number),
+            Reader::Psql => sql::probe(&self.nonce, number),
+            Reader::Cockroach => cockroach::probe(&self.nonce, number),
+        };
+        self.line.type_line(&probe).await
     }
 
     fn heard(&mut self, bytes: &[u8], probing: &mut Option<Probing>) -> Result<(), SessionError> {
@@ -167,7 +185,7 @@ impl Session {
         }
     }
 
-    fn meaning(&mut self, mark: Mark, probing: Option<&Probing>) -> Meaning {
+    pub(super) fn meaning(&mut self, mark: Mark, probing: Option<&Probing>) -> Meaning {
         let answer = |answer| Meaning::Answer(answer);
         let wants = |session: &Self, level, wants| match session.levels.last() {
             Some(top) if top.id == level => answer(Answer::Wants(wants)),
@@ -200,7 +218,7 @@ impl Session {
     /// Notes that the program of a level reads again: the sessions inside it have ended.
     fn back_in(&mut self, level: LevelId) -> Option<Back> {
         let at = self.levels.iter().position(|open| open.id == level)?;
-        let left = self.levels.get(at + 1).map(|open| open.kind);
+        let left = self.levels.get(at + 1).map(|open| open.reader.kind());
         self.levels.truncate(at + 1);
         self.line.map_carriage_returns(self.levels[at].carriage_returns);
         Some(left.map_or(Back::Same, Back::Left))
@@ -209,16 +227,21 @@ impl Session {
     /// A program has answered: makes it a level of the session.
     async fn take_over(&mut self, mut probing: Probing, status: i32) -> Result<Arrival, SessionError> {
         self.tell_chatter(Some(&mut probing))?;
-        let kind = probing.opener.kind;
+        let reader = probing.opener.reader;
+        let kind = reader.kind();
         let id = self.next_id();
         self.line.map_carriage_returns(false);
         let until = Instant::now() + self.deadlines.open;
         let number = self.next_id();
-        match kind {
-            SessionKind::Shell => self.line.type_line(&shell::preparation(&self.nonce, id, number)).await?,
-            SessionKind::Sql => {
+        match reader {
+            Reader::Shell => self.line.type_line(&shell::preparation(&self.nonce, id, number)).await?,
+            Reader::Psql => {
                 self.line.type_line(sql::QUIET_TERMINAL).await?;
                 self.line.type_line(&sql::probe(&self.nonce, number)).await?;
+            }
+            Reader::Cockroach => {
+                self.line.type_line(sql::QUIET_TERMINAL).await?;
+                self.line.type_line(&cockroach::probe(&self.nonce, number)).await?;
             }
         }
         let mut after_answer: Option<Vec<u8>> = None;
@@ -231,10 +254,14 @@ impl Session {
                 }
                 Received::Mark(Mark::Answer { number: answered, .. }) if answered == number => {
                     after_answer = Some(Vec::new());
-                    if kind == SessionKind::Sql {
-                        for line in sql::preparation(&self.nonce, id) {
-                            self.line.type_line(&line).await?;
+                    match reader {
+                        Reader::Shell => {}
+                        Reader::Psql => {
+                            for line in sql::preparation(&self.nonce, id) {
+                                self.line.type_line(&line).await?;
+                            }
                         }
+                        Reader::Cockroach => self.line.type_line(&cockroach::preparation(&self.nonce, id)).await?,
                     }
                 }
                 Received::Mark(Mark::Ready { level, .. } | Mark::SqlReady { level, .. }) if level == id => break,
@@ -256,13 +283,13 @@ impl Session {
         }
         let carriage_returns = after_answer.is_some_and(|after| after.starts_with(b"\r\n"));
         self.line.map_carriage_returns(carriage_returns);
-        self.levels.push(Level { id, kind, carriage_returns });
+        self.levels.push(Level { id, reader, carriage_returns });
         let status = if probing.same { StepStatus::Exit(status) } else { StepStatus::OpenedSession { kind } };
         Ok(status.into())
     }
 
     /// An outer shell reads again although a program was probed: makes sure that it has read the probes too.
-    async fn settle(&mut self, mut probing: Probing, answer: Answer) -> Result<Answer, SessionError> {
+    pub(super) async fn settle(&mut self, mut probing: Probing, answer: Answer) -> Result<Answer, SessionError> {
         self.tell_chatter(Some(&mut probing))?;
         let Answer::Ended(arrival) = answer else { return Ok(answer) };
         if probing.sent.is_empty() || self.in_what() == SessionKind::Sql {
@@ -287,75 +314,8 @@ impl Session {
         }
     }
 
-    /// Leaves a statement that the text did not complete.
-    pub(super) async fn abandon(&mut self) -> Result<Arrival, SessionError> {
-        let last_output = self.transcript.last_output();
-        match self.interrupt().await? {
-            Interrupted::Reads => Ok(StepStatus::Incomplete.into()),
-            Interrupted::Silent => {
-                Ok(StepStatus::Deadline { last_output, waiting_for_input_hint: None, usable: false }.into())
-            }
-            Interrupted::Gone(exit) => Ok(StepStatus::Lost { exit }.into()),
-        }
-    }
-
-    async fn give_up(&mut self, mut probing: Option<Probing>, hint: Option<String>) -> Result<Arrival, SessionError> {
-        self.tell_chatter(probing.as_mut())?;
-        let last_output = self.transcript.last_output();
-        let interrupted = self.interrupt().await?;
-        let usable = match (interrupted, probing) {
-            (Interrupted::Reads, Some(probing)) => {
-                let settled = self.settle(probing, Answer::Ended(StepStatus::Exit(130).into()));
-                // Boxed: settling may give up in its turn, but without probes, so no further.
-                let settled = Box::pin(settled).await?;
-                matches!(settled, Answer::Ended(Arrival { status: StepStatus::Exit(_), .. }))
-            }
-            (Interrupted::Reads, None) => true,
-            (Interrupted::Silent | Interrupted::Gone(_), _) => false,
-        };
-        Ok(StepStatus::Deadline { last_output, waiting_for_input_hint: hint, usable }.into())
-    }
-
-    /// Presses ctrl-C until a program of the session reads commands again.
-    async fn interrupt(&mut self) -> Result<Interrupted, SessionError> {
-        const CONTROL_C: &[u8] = b"\x03";
-        const TIMES: u32 = 3;
-        for _ in 0..TIMES {
-            self.line.press(CONTROL_C).await?;
-            let until = Instant::now() + self.deadlines.interrupt / TIMES;
-            loop {
-                match self.line.receive(until).await? {
-                    Received::Output(bytes) => self.transcript.push(&bytes).map_err(log_error)?,
-                    Received::Mark(mark) => {
-                        if let Meaning::Answer(Answer::Ended(_)) = self.meaning(mark, None) {
-                            return Ok(Interrupted::Reads);
-                        }
-                    }
-                    Received::Quiet => break,
-                    Received::Gone(exit) => return Ok(Interrupted::Gone(exit)),
-                }
-            }
-        }
-        Ok(Interrupted::Silent)
-    }
-
-    /// Waits until the program that was told to leave has left.
-    pub(super) async fn has_left(&mut self, until: Instant) -> bool {
-        loop {
-            match self.line.receive(until).await {
-                Ok(Received::Mark(mark)) => {
-                    if let Meaning::Answer(Answer::Ended(_)) = self.meaning(mark, None) {
-                        return true;
-                    }
-                }
-                Ok(Received::Output(_)) => {}
-                Ok(Received::Quiet | Received::Gone(_)) | Err(_) => return false,
-            }
-        }
-    }
-
     /// Writes down what programs said while they were probed, without our own echoed typing.
-    fn tell_chatter(&mut self, probing: Option<&mut Probing>) -> Result<(), SessionError> {
+    pub(super) fn tell_chatter(&mut self, probing: Option<&mut Probing>) -> Result<(), SessionError> {
         let chatter = probing.map(|probing| std::mem::take(&mut probing.chatter)).unwrap_or_default();
         for line in chatter.split_inclusive(|&byte| byte == b'\n') {
             if !self.nonce.occurs_in(line) {
@@ -374,12 +334,6 @@ impl Session {
 enum Back {
     Same,
     Left(SessionKind),
-}
-
-enum Interrupted {
-    Reads,
-    Silent,
-    Gone(Option<i32>),
 }
 
 impl Answer {

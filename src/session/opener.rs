@@ -1,18 +1,19 @@
 //! Which commands open a session: a program that takes the next text from the terminal.
 
-use super::step::SessionKind;
+use super::cockroach;
+use super::reader::Reader;
 
 /// What a command leads into, judged by its words alone; whether it does is then asked of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Opener {
-    pub kind: SessionKind,
+    pub reader: Reader,
     /// `exec`: the program takes the shell's place, so that leaving it leaves the shell too.
     pub replaces: bool,
 }
 
 impl Opener {
-    fn of(kind: SessionKind) -> Self {
-        Self { kind, replaces: false }
+    fn of(reader: Reader) -> Self {
+        Self { reader, replaces: false }
     }
 }
 
@@ -109,7 +110,8 @@ fn by_words(words: &[String]) -> Option<Opener> {
         "env" => by_words(after_options(arguments, &["-u", "-C"])),
         "sh" | "bash" | "dash" | "ash" | "zsh" | "ksh" => shell(arguments),
         "busybox" => by_words(arguments),
-        "psql" => psql(arguments).then(|| Opener::of(SessionKind::Sql)),
+        "psql" => psql(arguments).then(|| Opener::of(Reader::Psql)),
+        "cockroach" => cockroach::is_interactive(arguments).then(|| Opener::of(Reader::Cockroach)),
         "su" => switch_user(arguments, &[]),
         "runuser" => switch_user(arguments, &["-u", "--user"]),
         "sudo" => sudo(arguments),
@@ -131,7 +133,7 @@ fn is_assignment(word: &str) -> bool {
 
 /// A program that gets a command, or starts a shell where there is none.
 fn inner(words: &[String]) -> Option<Opener> {
-    if words.is_empty() { Some(Opener::of(SessionKind::Shell)) } else { by_words(words) }
+    if words.is_empty() { Some(Opener::of(Reader::Shell)) } else { by_words(words) }
 }
 
 /// The words from the first on that is no option; `with_value` names options whose value is the next word.
@@ -158,7 +160,7 @@ fn shell(arguments: &[String]) -> Option<Opener> {
     }
     let rest = after_options(arguments, &["-o", "+o", "-O", "--rcfile", "--init-file"]);
     let reads_terminal = rest.is_empty() || arguments.iter().any(|word| word == "-s");
-    reads_terminal.then(|| Opener::of(SessionKind::Shell))
+    reads_terminal.then(|| Opener::of(Reader::Shell))
 }
 
 /// Whether psql gets its commands from the terminal: no `-c`, `-f`, `-l` and the like.
@@ -195,14 +197,14 @@ fn switch_user(arguments: &[String], naming: &[&str]) -> Option<Opener> {
     if naming.iter().any(|option| arguments.iter().any(|word| word == option)) {
         return inner(after_options(arguments, naming));
     }
-    Some(Opener::of(SessionKind::Shell))
+    Some(Opener::of(Reader::Shell))
 }
 
 fn sudo(arguments: &[String]) -> Option<Opener> {
     let command = after_options(arguments, &["-u", "-g", "-h", "-p", "-C", "-r", "-t", "--user", "--group"]);
     let own_shell = arguments.iter().any(|word| matches!(word.as_str(), "-i" | "-s" | "--login" | "--shell"));
     match (command.is_empty(), own_shell) {
-        (true, true) => Some(Opener::of(SessionKind::Shell)),
+        (true, true) => Some(Opener::of(Reader::Shell)),
         (true, false) => None,
         (false, _) => by_words(command),
     }
@@ -284,10 +286,11 @@ fn remote(arguments: &[String]) -> Option<Opener> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::step::SessionKind;
     use super::*;
 
     fn kind(statement: &str) -> Option<SessionKind> {
-        opener(statement).map(|opener| opener.kind)
+        opener(statement).map(|opener| opener.reader.kind())
     }
 
     #[test]
@@ -335,6 +338,13 @@ mod tests {
     }
 
     #[test]
+    fn cockroach_sql_opens_a_session_of_its_own_kind() {
+        let statement = "kubectl exec -it estafette-ci-db-client -n estafette-ci \\\n-- ./cockroach sql \\\n--certs-dir=/cockroach-certs \\\n--host=estafette-ci-db-public";
+        assert_eq!(opener(statement), Some(Opener { reader: Reader::Cockroach, replaces: false }));
+        assert_eq!(kind("cockroach sql --insecure"), Some(SessionKind::Sql));
+    }
+
+    #[test]
     fn programs_that_get_their_input_elsewhere_open_none() {
         for statement in [
             "kubectl -n taiga exec -it backup-restore -- backup.bb",
@@ -352,6 +362,9 @@ mod tests {
             "cat dump.sql | psql",
             "psql | tee log",
             "psql &",
+            "kubectl exec -it pod -- ./cockroach sql -e 'SHOW JOBS'",
+            "cockroach sql < dump.sql",
+            "cockroach version",
             "su postgres -c 'psql -f x'",
             "echo bash",
             "echo 'x; bash'",
@@ -369,7 +382,7 @@ mod tests {
 
     #[test]
     fn exec_takes_the_shells_place() {
-        assert_eq!(opener("exec psql"), Some(Opener { kind: SessionKind::Sql, replaces: true }));
-        assert_eq!(opener("psql"), Some(Opener { kind: SessionKind::Sql, replaces: false }));
+        assert_eq!(opener("exec psql"), Some(Opener { reader: Reader::Psql, replaces: true }));
+        assert_eq!(opener("psql"), Some(Opener { reader: Reader::Psql, replaces: false }));
     }
 }

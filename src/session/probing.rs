@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::hint;
 use super::opener::{Opener, may_change_prompt, opener};
-use super::step::SessionKind;
+use super::reader::Reader;
 
 /// How long a program has been silent before it is asked whether it reads; doubled from question to question.
 const FIRST_PROBE: Duration = Duration::from_secs(1);
@@ -28,7 +28,7 @@ impl Probing {
     }
 
     pub fn for_statement(statement: &str) -> Option<Self> {
-        let same = || Opener { kind: SessionKind::Shell, replaces: false };
+        let same = || Opener { reader: Reader::Shell, replaces: false };
         opener(statement)
             .map(|opener| Self::new(opener, false))
             .or_else(|| may_change_prompt(statement).then(|| Self::new(same(), true)))

@@ -59,7 +59,7 @@ pub enum Mark {
     Ready { level: LevelId, status: i32, pipe: Vec<i32> },
     /// A shell has read part of a command and wants the rest.
     More { level: LevelId },
-    /// psql is ready; `failed` is `None` where it has no `:ERROR` (before version 11).
+    /// psql is ready; `failed` is `None` where it has no `:ERROR` (before version 11), and of `cockroach sql`.
     SqlReady { level: LevelId, failed: Option<bool>, sqlstate: String },
     /// psql has read part of a statement.
     SqlMore { level: LevelId },
@@ -92,6 +92,7 @@ impl Mark {
                 };
                 Some(Self::SqlReady { level, failed, sqlstate: fields.next()?.to_owned() })
             }
+            "P" => expanded(Self::SqlReady { level, failed: None, sqlstate: String::new() }),
             "q" => expanded(Self::SqlMore { level }),
             "c" => expanded(Self::CopyData { level }),
             "A" => Some(Self::Answer { number: level, status: rest.parse().ok()? }),

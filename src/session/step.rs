@@ -23,7 +23,7 @@ impl std::fmt::Debug for StepText {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SessionKind {
     Shell,
-    /// psql.
+    /// psql or `cockroach sql`.
     Sql,
 }
 
@@ -31,7 +31,7 @@ impl std::fmt::Display for SessionKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Shell => "shell",
-            Self::Sql => "psql",
+            Self::Sql => "SQL",
         })
     }
 }

@@ -62,6 +62,10 @@ pub struct StatementOutput {
     pub head: Vec<u8>,
     /// The first lines that PostgreSQL programs mark as errors.
     pub errors: Vec<String>,
+    /// A line as `cockroach sql` begins an error with; what it says for a command of its own that it does not know.
+    pub cockroach_failed: bool,
+    /// Of the last error, as `cockroach sql` tells it.
+    pub sqlstate: Option<String>,
 }
 
 impl Transcript {
@@ -161,8 +165,18 @@ impl Transcript {
         }
         let redacted = (self.redact)(bytes);
         self.note_errors(&redacted);
+        self.note_cockroach_errors(&redacted);
         self.redacted.push(&redacted);
         self.sink.output(&redacted)
+    }
+
+    fn note_cockroach_errors(&mut self, lines: &[u8]) {
+        for line in lines.split(|&byte| byte == b'\n') {
+            self.statement.cockroach_failed |= line.starts_with(b"ERROR: ") || line.starts_with(b"invalid syntax: ");
+            if let Some(state) = line.strip_prefix(b"SQLSTATE: ") {
+                self.statement.sqlstate = Some(plain_text(state).trim().to_owned());
+            }
+        }
     }
 
     fn note_errors(&mut self, lines: &[u8]) {
