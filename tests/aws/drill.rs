@@ -23,7 +23,7 @@ system:
     template: checkout/chat.cf.yaml
     stack: chat
     region: eu-west-2
-    parameters: { DbPassword: { generated: db-password } }
+    parameters: { DbPassword: { generated: db-password }, AdminPassword: { generated: admin-password } }
   namespace: rocket-chat
 workstation: { folder: checkout }
 images:

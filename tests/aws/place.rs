@@ -105,8 +105,8 @@ impl Place {
             region: "eu-west-2".to_owned(),
             namespace: NAMESPACE.to_owned(),
         };
-        let system =
-            System::of_stack(&source, &["DbPassword".to_owned()]).unwrap_or_else(|problems| panic!("{problems}"));
+        let system = System::of_stack(&source, &["DbPassword", "AdminPassword"].map(str::to_owned))
+            .unwrap_or_else(|problems| panic!("{problems}"));
         for object in system.objects() {
             kubernetes.create(&object.value).await.unwrap();
         }
@@ -115,7 +115,9 @@ impl Place {
             system: &StackSystem { source, parameters: BTreeMap::new() },
             stack: system.stack().unwrap(),
             template: template(),
-            parameters: BTreeMap::from([("DbPassword".to_owned(), Secret::new("throwaway-password"))]),
+            parameters: ["DbPassword", "AdminPassword"]
+                .map(|name| (name.to_owned(), Secret::new("throwaway-password")))
+                .into(),
             access: Secret::new(ACCESS_KEY),
             secret: Secret::new(SECRET_KEY),
             kubeconfig: self.local.operator_kubeconfig(),

@@ -6,7 +6,8 @@ use crate::place::{Place, TEMPLATE};
 async fn what_cannot_be_done_is_refused_in_the_services_own_words() {
     let place = Place::start("refusals").await;
     let update = format!("cloudformation update-stack --stack-name chat --template-body file://{TEMPLATE}");
-    let known = "--parameters ParameterKey=DbPassword,UsePreviousValue=true";
+    let known =
+        "--parameters ParameterKey=DbPassword,UsePreviousValue=true ParameterKey=AdminPassword,UsePreviousValue=true";
     let allowed = "--capabilities CAPABILITY_IAM";
     let expect = async |arguments: &str, words: &[&str]| {
         let said = place.refused(arguments).await;

@@ -10,7 +10,7 @@ const DIFF: &str = "--- a/roles/rocket-chat/files/chat.cf.yaml\n+++ b/roles/rock
     +      RootDirectory: DIRECTORY\n  - Name: chat-dump\n    EFSVolumeConfiguration:\n      FilesystemId: !Ref DumpStorage\n";
 
 const UPDATE: &str = "cloudformation update-stack --stack-name chat --template-body file://roles/rocket-chat/files/chat.cf.yaml \
-    --parameters ParameterKey=DbPassword,UsePreviousValue=true --capabilities CAPABILITY_IAM";
+    --parameters ParameterKey=DbPassword,UsePreviousValue=true ParameterKey=AdminPassword,UsePreviousValue=true --capabilities CAPABILITY_IAM";
 
 impl Place {
     async fn file_system(&self) -> String {

@@ -14,7 +14,7 @@ fn identity() -> Identity {
 }
 
 fn read(text: &str) -> Result<Stack, Vec<String>> {
-    let values = BTreeMap::from([("DbPassword".to_owned(), "throwaway".to_owned())]);
+    let values = ["DbPassword", "AdminPassword"].map(|name| (name.to_owned(), "throwaway".to_owned())).into();
     Stack::read("chat.cf.yaml", text, identity(), Values::Known(&values))
         .map_err(|problems| problems.iter().map(ToString::to_string).collect())
 }
@@ -107,7 +107,10 @@ fn whatever_cannot_be_honoured_is_named_with_its_line_and_all_at_once() {
 fn a_parameter_without_a_value_is_a_problem_and_one_that_is_known_later_is_none() {
     let without = Stack::read("t", TEMPLATE, identity(), Values::Known(&BTreeMap::new())).expect_err("no password");
     assert!(without.to_string().contains("`DbPassword` has neither a value nor a Default"), "{without}");
-    assert!(Stack::read("t", TEMPLATE, identity(), Values::Named(&["DbPassword".to_owned()])).is_ok());
+    assert!(
+        Stack::read("t", TEMPLATE, identity(), Values::Named(&["DbPassword", "AdminPassword"].map(str::to_owned)))
+            .is_ok()
+    );
 }
 
 #[test]
