@@ -21,8 +21,7 @@ pub(super) async fn fingerprint(target: &DatabaseTarget, except: &[String]) -> R
     let session = Session::open(target).await?;
     let mut fingerprint = Fingerprint::default();
     for listed in session.collections().await? {
-        let is_live =
-            LIVE_COLLECTIONS.contains(&listed.name.as_str()) || except.iter().any(|name| *name == listed.name);
+        let is_live = LIVE_COLLECTIONS.contains(&listed.name.as_str()) || except.contains(&listed.name);
         definition(&listed, &mut fingerprint);
         if listed.kind == "view" {
             continue;
@@ -128,7 +127,7 @@ mod tests {
             any::<i32>().prop_map(Bson::Int32),
             any::<i64>().prop_map(Bson::Int64),
             ".{0,12}".prop_map(Bson::String),
-            prop::collection::vec(any::<i32>(), 0..3).prop_map(|numbers| Bson::from(numbers)),
+            prop::collection::vec(any::<i32>(), 0..3).prop_map(Bson::from),
         ];
         let fields = prop::collection::vec(("[a-z]{1,6}", value), 0..5);
         prop::collection::vec(fields, 1..30).prop_map(|all| {
@@ -173,8 +172,8 @@ mod tests {
                 let mut moved = document.clone();
                 let id = moved.remove("_id").unwrap();
                 moved.insert("_id", id);
-                let (before, after) = (raw(&document), raw(&moved));
-                prop_assert_eq!(key(before.as_bytes()), key(after.as_bytes()));
+                let (first, last) = (raw(&document), raw(&moved));
+                prop_assert_eq!(key(first.as_bytes()), key(last.as_bytes()));
             }
         }
     }
