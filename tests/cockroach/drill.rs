@@ -51,6 +51,12 @@ drills:
     writers: quiet
     backup: [{ procedure: Backup }]
     restore: [{ procedure: Restore }]
+credentials:
+  - principal: the application
+    target: { cockroach: shop }
+    user: keeper
+    secret: { secret: shop/keeper, key: password }
+    at: { backed-up: accepted, restored: accepted }
 waivers:
   - { secret: shop/keeper, reason: "in escrow, and the server's start puts it back" }
   - { secret: shop/db-secret, reason: "in escrow" }
@@ -150,15 +156,15 @@ fn shop(folder: &Path) -> PathBuf {
     scenario
 }
 
-fn run(folder: &Path, arguments: &[&str]) -> (Output, Value) {
+/// What one run of the program said, and its results; its reports are called `reports`.
+fn run(folder: &Path, reports: &str, arguments: &[&str]) -> (Output, Value) {
+    let reports = folder.join(reports);
     let mut command = Command::new(env!("CARGO_BIN_EXE_redrill"));
-    command.args(["run", "--no-times", "--scenarios"]).arg(folder).arg("--reports").arg(folder.join("reports"));
+    command.args(["run", "--no-times", "--scenarios"]).arg(folder).arg("--reports").arg(&reports);
     // None that this machine may have.
     let output = command.args(arguments).env("REDRILL_COCKROACH", "/dev/null/none").output().unwrap();
-    let mut runs: Vec<PathBuf> =
-        std::fs::read_dir(folder.join("reports")).unwrap().map(|entry| entry.unwrap().path()).collect();
-    runs.sort();
-    let results = std::fs::read(runs.last().unwrap().join("results.json")).unwrap();
+    let runs: Vec<PathBuf> = std::fs::read_dir(&reports).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let results = runs.iter().find_map(|run| std::fs::read(run.join("results.json")).ok()).unwrap();
     (output, serde_json::from_slice(&results).unwrap())
 }
 
@@ -166,13 +172,13 @@ fn run(folder: &Path, arguments: &[&str]) -> (Output, Value) {
 fn without_a_real_cockroach_a_drill_is_unverified_and_on_the_stand_in_it_is_simulated() {
     let folder = tempfile::tempdir().unwrap();
     shop(folder.path());
-    let (output, results) = run(folder.path(), &[]);
+    let (output, results) = run(folder.path(), "without", &[]);
     let said = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(said.contains("missing: cockroach 22.2 or newer") && said.contains("--simulate cockroach"), "{said}");
     assert!(results.to_string().contains("REDRILL_COCKROACH"));
 
-    let (output, results) = run(folder.path(), &["--simulate", "cockroach"]);
+    let (output, results) = run(folder.path(), "simulated", &["--simulate", "cockroach"]);
     let said = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(4), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
     assert!(said.contains("SIMULATED"), "{said}");
