@@ -52,6 +52,14 @@ fn as_written_the_cleanup_takes_away_what_it_needs_itself() {
 }
 
 #[test]
+fn directories_that_nobody_cleans_up_are_still_there() {
+    let playground = Playground::of("rocket-chat");
+    playground.without_erratum("rocket-chat-old-directories");
+    let run = playground.run(&["--drill", "corrupted"]);
+    assert_broke_at(&run, "corrupted", 43, "what is live no more is still there");
+}
+
+#[test]
 fn the_pages_diff_does_not_fit_a_second_time() {
     let run = Playground::of("rocket-chat").run(&["--as-written", "--drill", "again"]);
     assert_broke_at(&run, "again", 21, "Hunk #1 FAILED at 223.");
