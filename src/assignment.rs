@@ -233,6 +233,7 @@ impl PreparedScenario {
             uncovered: self.checked.plan.uncovered.clone(),
             waived: self.checked.plan.waived.clone(),
             provided: plan.provided.clone(),
+            prepared: Vec::new(),
             left_out: self.left_out(&plan.name),
             simulated: self.simulated(),
             leftovers: Vec::new(),

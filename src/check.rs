@@ -40,6 +40,9 @@ impl Checked {
         let systems = problems.keep(read_systems(scenario));
         let chart = scenario.system.chart.as_ref();
         let unrendered = chart.filter(|_| go_module::find(&HELM).is_none());
+        if let (Some(systems), Some(runbook)) = (&systems, &runbook) {
+            problems.extend(name::unheard_of(scenario, systems, runbook));
+        }
         let images = systems.as_ref().and_then(|systems| {
             for (_, system) in systems.iter() {
                 problems.extend(system.dangling());

@@ -23,6 +23,7 @@ pub mod account;
 mod archive;
 mod chart;
 pub mod checkout;
+mod chore;
 mod credential;
 mod cron_job;
 pub mod editor;
@@ -42,6 +43,7 @@ mod provisioned;
 mod ran;
 pub mod record;
 mod restart;
+mod schedule;
 mod seed;
 mod serving;
 pub mod site;
@@ -171,10 +173,10 @@ impl Course<'_> {
     }
 
     async fn seed(&mut self) -> Result<(), Halt> {
-        seed::run(self.assignment, &mut self.stage, &mut self.evidence).await?;
+        seed::run(self.assignment, &mut self.stage, self.record, &mut self.evidence).await?;
         let earlier = &self.assignment.plan.earlier;
         if !earlier.is_empty() {
-            procedure::run(&mut self.stage, self.record, earlier).await?;
+            procedure::run(self.assignment, &mut self.stage, self.record, earlier).await?;
         }
         self.stage.ledger = seed::start_ledger(self.assignment, &self.stage).await?;
         Ok(())
@@ -193,8 +195,9 @@ impl Course<'_> {
             evidence.must_survive = evidence.acknowledged.last().map_or(0, |row| row.k);
         }
         let started = Instant::now();
-        procedure::run(stage, record, &assignment.plan.backup).await?;
+        procedure::run(assignment, stage, record, &assignment.plan.backup).await?;
         evidence.measured.backup = Some(started.elapsed());
+        seed::since_backup(assignment, stage, record, evidence).await?;
         if assignment.plan.archive.is_some() {
             // Rows that only the log will hold.
             resume_ledger(assignment, stage).await?;
@@ -231,7 +234,7 @@ impl Course<'_> {
     }
 
     async fn restore(&mut self) -> Result<(), Halt> {
-        procedure::run(&mut self.stage, self.record, &self.assignment.plan.restore).await?;
+        procedure::run(self.assignment, &mut self.stage, self.record, &self.assignment.plan.restore).await?;
         let started = Instant::now();
         account::check_undisturbed(&self.stage, self.record).await;
         identity::check(self.assignment, &mut self.stage, self.record, &self.evidence).await?;
@@ -274,7 +277,7 @@ impl Course<'_> {
     async fn reconcile(&mut self) -> Result<(), Halt> {
         let steps = &self.assignment.plan.reconcile;
         if !steps.is_empty() {
-            procedure::run(&mut self.stage, self.record, steps).await?;
+            procedure::run(self.assignment, &mut self.stage, self.record, steps).await?;
             if self.assignment.plan.in_service == Checkpoint::Reconciled {
                 self.first_write(Phase::Reconcile).await?;
             }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 mod binding;
 mod chart;
+mod chore;
 mod cluster;
 mod data;
 mod database;
@@ -28,6 +29,7 @@ mod workstation;
 pub mod yaml;
 
 pub use chart::ChartSystem;
+pub use chore::Chore;
 pub use data::{Database, DatabaseKind, FileTree, Login, Repository, SecondRole, Seed, SeedSize};
 pub use discover::Scenarios;
 pub use document::RunbookSource;

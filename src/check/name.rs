@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::cluster::kind::{self, Kind};
 use crate::outcome::SourceRef;
 use crate::problem::{Problem, suggestion};
+use crate::runbook::Runbook;
 use crate::scenario::{
     Drill, Escrow, KeyRef, ObjectName, Part, Scenario, Serving, SlotSource, StoreKind, ValueFrom, Waived,
 };
@@ -48,14 +49,15 @@ pub fn problems(scenario: &Scenario, systems: &Systems) -> Vec<Problem> {
         problems.extend(match part {
             Part::CronJob { object, source } => lacking(systems, &kind::CRON_JOB, &object, &source),
             Part::BackupPlan { name, source } => lacking_plan(systems, &name, &source),
-            Part::Procedure { .. } => None,
+            Part::Procedure { .. } | Part::Schedule { .. } => None,
         });
     }
     problems.extend(account(scenario));
     problems.extend(open_parameters(scenario, systems));
-    for Serving { workload, source, .. } in &scenario.serving {
+    for Serving { workload, source, .. } in scenario.serving.iter().filter(|serving| !serving.is_absence()) {
         let as_deployment = lacking(systems, &kind::DEPLOYMENT, workload, source);
-        problems.extend(as_deployment.filter(|_| lacking(systems, &kind::STATEFUL_SET, workload, source).is_some()));
+        let is_other = |kind| lacking(systems, kind, workload, source).is_none();
+        problems.extend(as_deployment.filter(|_| !is_other(&kind::STATEFUL_SET) && !is_other(&kind::POD)));
     }
     problems.extend(idle_waivers(scenario, systems));
     problems.extend(doubled_hosts(scenario));
@@ -66,6 +68,23 @@ pub fn problems(scenario: &Scenario, systems: &Systems) -> Vec<Problem> {
         }
     }
     problems
+}
+
+/// What has to be absent has to be heard of somewhere, or a slip of the pen would be a check that cannot fail.
+pub fn unheard_of(scenario: &Scenario, systems: &Systems, runbook: &Runbook) -> Vec<Problem> {
+    let steps = runbook.procedures.iter().flat_map(|procedure| &procedure.steps);
+    let texts: Vec<&str> = steps.map(|step| step.kind.text()).collect();
+    let is_heard_of = |name: &str| {
+        let objects = systems.iter().flat_map(|(_, system)| system.objects());
+        texts.iter().any(|text| text.contains(name)) || objects.into_iter().any(|object| object.name == name)
+    };
+    let absent = scenario.serving.iter().filter(|serving| serving.is_absence());
+    let problem = |serving: &Serving| {
+        let name = &serving.workload.name;
+        let message = format!("neither a step of the runbook nor the system names `{name}`: its absence says nothing");
+        Problem::new(&serving.source, message)
+    };
+    absent.filter(|serving| !is_heard_of(&serving.workload.name)).map(problem).collect()
 }
 
 fn lacking_plan(systems: &Systems, name: &str, source: &SourceRef) -> Option<Problem> {

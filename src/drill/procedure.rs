@@ -7,7 +7,7 @@ use crate::drill::operator::Operator;
 use crate::drill::pace::{self, Baseline, Settled};
 use crate::drill::ran::Ran;
 use crate::drill::record::{Halt, Record};
-use crate::drill::{Stage, account, chart, cron_job, fill};
+use crate::drill::{Assignment, Stage, account, chart, cron_job, fill, schedule};
 use crate::outcome::{Phase, StepOutcome, StepResult, Waited};
 use crate::plan::{Action, PlannedStep};
 
@@ -17,12 +17,17 @@ const SETTLE: Duration = Duration::from_secs(300);
 /// Runs the steps in order and stops at the first that does not succeed; the others are written down as not run.
 ///
 /// Errs with what the phase has come to: the procedure's fault or the harness's.
-pub async fn run(stage: &mut Stage, record: &mut Record, steps: &[PlannedStep]) -> Result<(), Halt> {
+pub async fn run(
+    assignment: &Assignment<'_>,
+    stage: &mut Stage,
+    record: &mut Record,
+    steps: &[PlannedStep],
+) -> Result<(), Halt> {
     let started = Instant::now();
     let mut operator = Operator::sit_down(stage, record).await?;
     let baseline = Baseline::take(&stage.sites).await?;
     for (index, step) in steps.iter().enumerate() {
-        let halt = match one(stage, record, &mut operator, &baseline, step).await {
+        let halt = match one(assignment, stage, record, &mut operator, &baseline, step).await {
             Ok(()) => continue,
             Err(halt) => halt,
         };
@@ -47,6 +52,7 @@ pub async fn run(stage: &mut Stage, record: &mut Record, steps: &[PlannedStep]) 
 }
 
 async fn one(
+    assignment: &Assignment<'_>,
     stage: &mut Stage,
     record: &mut Record,
     operator: &mut Operator,
@@ -78,6 +84,7 @@ async fn one(
         Action::Removed { erratum } => Ran::unseen(step, StepResult::Removed { erratum: erratum.clone() }),
         Action::CronJob { object } => cron_job::run(stage, record, step, object).await,
         Action::BackupPlan { name } => account::run_plan(stage, step, name).await,
+        Action::Schedule { name, database } => schedule::run(assignment, stage, step, name, database).await,
         Action::Shell | Action::Edit { .. } | Action::Apply { .. } | Action::Compare { .. } | Action::Editor { .. } => {
             match fill::fill(step, stage, operator).await {
                 Ok(filled) => operator.perform(stage, record, step, filled).await,

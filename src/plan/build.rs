@@ -86,8 +86,10 @@ impl<'s> Planner<'s> {
             archive: drill.archive,
             recovers_to: drill.recovers_to,
             in_service: drill.in_service,
+            prepared: self.scenario.seed.commands.iter().filter(|chore| chore.is_of(&drill.name)).cloned().collect(),
             earlier,
             backup,
+            since_backup: drill.since_backup.clone(),
             restore,
             reconcile,
             errata: once(errata),
@@ -103,6 +105,11 @@ impl<'s> Planner<'s> {
                 // Nothing of the system's own programs runs: the service copies files.
                 vec![by_its_clock(format!("BackupPlan {name}"), action, ProgramLabel::Real, source, phase)]
             }
+            Part::Schedule { name, database, source } => {
+                let action = Action::Schedule { name: name.clone(), database: database.clone() };
+                let program = self.of_the_system();
+                vec![by_its_clock(format!("schedule {name} of {database}"), action, program, source, phase)]
+            }
             Part::Procedure { name, source } => match locate::procedure(self.runbook, name, source) {
                 Ok(index) => self.procedure(index, phase, reported),
                 Err(problem) => {
@@ -114,11 +121,15 @@ impl<'s> Planner<'s> {
     }
 
     fn cron_job(&self, object: &ObjectName, source: &SourceRef, phase: Phase) -> PlannedStep {
-        // Which programs its pods run is in the manifests; until they run, the weakest label that the scenario names.
+        let action = Action::CronJob { object: object.clone() };
+        by_its_clock(format!("CronJob {object}"), action, self.of_the_system(), source, phase)
+    }
+
+    /// Which programs the system's pods run is in the manifests; until they run, the weakest label that the scenario names.
+    fn of_the_system(&self) -> ProgramLabel {
         let images = self.scenario.images.values().map(|image| image.program);
         let program = self.scenario.programs.values().copied().chain(images).max_by_key(|label| weakness(*label));
-        let action = Action::CronJob { object: object.clone() };
-        by_its_clock(format!("CronJob {object}"), action, program.unwrap_or(ProgramLabel::Real), source, phase)
+        program.unwrap_or(ProgramLabel::Real)
     }
 
     fn procedure(&mut self, index: usize, phase: Phase, reported: &mut Reported<'_>) -> Vec<PlannedStep> {

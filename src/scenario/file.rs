@@ -201,11 +201,12 @@ impl<'r> ScenarioReader<'r> {
             fields.or_default("databases", |node| r.list(node, |node| r.reference(node, "database", &self.databases)));
         let files = fields.or_default("files", |node| r.list(node, |node| r.reference(node, "file tree", &self.files)));
         let size = fields.required("size", |node| r.size(node));
+        let commands = fields.or_default("commands", |node| r.list(node, |node| self.chore(node)));
         fields.close();
         if node.get("databases").is_none() && node.get("files").is_none() {
             return r.refuse(node.line, "nothing is seeded, so nothing could be proven: name databases or files");
         }
-        Some(Seed { databases: databases?, files: files?, size: size? })
+        Some(Seed { databases: databases?, files: files?, size: size?, commands: commands? })
     }
 
     fn ledger(&self, node: &Node) -> Option<String> {
