@@ -74,6 +74,8 @@ pub struct Scenario {
     pub drills: Vec<Drill>,
     pub credentials: Vec<Credential>,
     pub serving: Vec<Serving>,
+    /// How long a person waits for what a step touched before giving up on it.
+    pub patience: std::time::Duration,
     pub bindings: Vec<Binding>,
     pub waivers: Vec<Waiver>,
     pub errata: Vec<Erratum>,

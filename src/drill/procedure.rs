@@ -11,9 +11,6 @@ use crate::drill::{Assignment, Stage, account, chart, cron_job, fill, schedule};
 use crate::outcome::{Phase, StepOutcome, StepResult, Waited};
 use crate::plan::{Action, PlannedStep};
 
-/// How long what a step touched may take to settle before a person gives up on it.
-const SETTLE: Duration = Duration::from_secs(300);
-
 /// Runs the steps in order and stops at the first that does not succeed; the others are written down as not run.
 ///
 /// Errs with what the phase has come to: the procedure's fault or the harness's.
@@ -39,7 +36,7 @@ pub async fn run(
         return Err(halt);
     }
     // The last step is over when what it touched has settled, as every other.
-    let waited = settle(stage, record, &baseline).await?;
+    let waited = settle(assignment, stage, record, &baseline).await?;
     if let (Some(last), false) = (record.outcome.steps.last_mut(), waited.is_empty()) {
         last.waited.extend(
             waited.into_iter().map(|waited| Waited { condition: format!("then {}", waited.condition), ..waited }),
@@ -66,7 +63,7 @@ async fn one(
         text: step.label,
         program: step.program,
     });
-    let waited = match settle(stage, record, baseline).await {
+    let waited = match settle(assignment, stage, record, baseline).await {
         Ok(waited) => waited,
         Err(halt) => {
             let ran =
@@ -107,10 +104,15 @@ async fn one(
 }
 
 /// Operator pace: errs as the procedure's fault when what it touched never settles.
-async fn settle(stage: &Stage, record: &Record, baseline: &Baseline) -> Result<Vec<Waited>, Halt> {
+async fn settle(
+    assignment: &Assignment<'_>,
+    stage: &Stage,
+    record: &Record,
+    baseline: &Baseline,
+) -> Result<Vec<Waited>, Halt> {
     let told = |condition: Option<String>| record.events().send(Happening::Waiting { condition });
     told(Some("what earlier steps touched".to_owned()));
-    let settled = pace::settle(&stage.sites, baseline, SETTLE).await;
+    let settled = pace::settle(&stage.sites, baseline, assignment.scenario.patience).await;
     told(None);
     match settled? {
         Settled::Yes(waited) => Ok(waited),
