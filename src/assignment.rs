@@ -8,7 +8,7 @@ use jiff::Zoned;
 
 use crate::check::Checked;
 use crate::doctor::go_module::{GCS_SERVER, HELM, HELM_DIFF};
-use crate::doctor::real_program::{RealProgram, StandIn};
+use crate::doctor::real_program::RealProgram;
 use crate::doctor::{Requirements, Tools};
 use crate::drill::record::Halt;
 use crate::outcome::{DrillOutcome, ErratumOutcome, Note, ProgramLabel};
@@ -157,9 +157,6 @@ impl PreparedScenario {
             for requirement in &image.npm {
                 requirements.npm(requirement, &format!("image {reference}"));
             }
-            for server in image.servers.iter().filter(|server| server.real().is_none()) {
-                requirements.go(server.stand_in, &format!("image {reference}"));
-            }
         }
         if self.scenario.stores.values().any(|store| store.kind == StoreKind::Gcs) {
             requirements.go(&GCS_SERVER, &format!("scenario {}", self.scenario.name));
@@ -183,19 +180,19 @@ impl PreparedScenario {
         requirements
     }
 
-    /// Why it cannot run: a program is not there whose stand-in was not asked for.
+    /// Why it cannot run: a program is not there whose stand-in may not take its place.
     pub fn missing(&self, tools: &Tools, simulate: &[String]) -> Option<Halt> {
-        let missing = self.scenario.real_programs().find(|real| match real.stand_in {
-            StandIn::WhenAskedFor => tools.get(real.name).is_none() && !simulate.iter().any(|name| name == real.name),
-        })?;
-        Some(Halt::unverified(format!("missing: {}", missing.wanted()), missing.remedy()))
+        let absent = self.scenario.real_programs().filter(|real| tools.get(real.name).is_none());
+        let mut absent = absent.map(|real| (real, tools.absence(real.name)));
+        let (missing, absence) = absent.find(|(real, absence)| !real.may_be_stood_for(absence, simulate))?;
+        Some(Halt::unverified(format!("missing: {}", missing.wanted()), missing.remedy(&absence)))
     }
 
     /// An image as it runs: with the real program where this machine has it.
     pub fn image(&self, reference: &str, image: &LocalImage, tools: &Tools) -> runtime::Image {
         let real = self.scenario.images.get(reference).and_then(|binding| binding.real);
-        match real.and_then(|real| Some((real.name, tools.get(real.name)?))) {
-            Some((name, tool)) => image.image.clone().with_file(name, &tool.path),
+        match real.and_then(|real| Some((real, tools.get(real.name)?))) {
+            Some((real, tool)) => image.with_real(real, &tool.path),
             None => image.image.clone(),
         }
     }
@@ -234,7 +231,7 @@ impl PreparedScenario {
             waived: self.checked.plan.waived.clone(),
             provided: plan.provided.clone(),
             left_out: self.left_out(&plan.name),
-            simulated: self.simulated(),
+            simulated: self.simulated(tools),
             leftovers: Vec::new(),
             digests: self.digests(tools),
             versions: tools.versions(),
@@ -243,15 +240,13 @@ impl PreparedScenario {
     }
 
     /// Images in which something stands for a program that nobody can have here.
-    fn simulated(&self) -> Vec<Note> {
+    fn simulated(&self, tools: &Tools) -> Vec<Note> {
         let images = self.checked.images.iter().filter(|(_, image)| image.label == ProgramLabel::Simulated);
-        let note = |(reference, image): (&String, &LocalImage)| {
+        let note = |(reference, _): (&String, &LocalImage)| {
             let binding = self.scenario.images.get(reference);
-            let real = binding.and_then(|binding| binding.real);
-            let why = match (image.servers.first(), real) {
-                (Some(server), _) => server.why_simulated(),
-                (None, Some(real)) => format!("redrill's stand-in for `{}`", real.name),
-                (None, None) => "the scenario says that it is a stand-in".to_owned(),
+            let why = match binding.and_then(|binding| binding.real) {
+                Some(real) => real.why_simulated(&tools.absence(real.name)),
+                None => "the scenario says that it is a stand-in".to_owned(),
             };
             Note { source: binding.map(|binding| binding.source.clone()), what: format!("image {reference}"), why }
         };
@@ -304,7 +299,11 @@ impl PreparedScenario {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::doctor::real_program::Absence;
+    use crate::doctor::{Finding, Fix, Tool};
 
     fn all() -> Prepared {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
@@ -329,6 +328,66 @@ mod tests {
         };
         assert_eq!(left_out("1.30.4"), ["erratum quetzal-exec-dashes (kubectl 1.31+)"]);
         assert_eq!(left_out("1.31.0"), [""; 0]);
+    }
+
+    const MONGO: &str = "rocketchat/mongo:4.2";
+
+    /// Rocket.Chat's first drill, with these findings.
+    fn chat(findings: &[Finding]) -> (Tools, PreparedScenario) {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+        let tools = Tools::of(findings);
+        let names = ["rocket-chat".to_owned()];
+        let first = prepare(&folder, &names, &[], AsWritten::No, &BTreeMap::new());
+        let versions = first.unwrap_or_else(|problems| panic!("{problems}")).versions(&tools);
+        let prepared = prepare(&folder, &names, &[], AsWritten::No, &versions);
+        let mut prepared = prepared.unwrap_or_else(|problems| panic!("{problems}"));
+        (tools, prepared.scenarios.remove(0))
+    }
+
+    fn mongod(found: Option<Tool>, absence: Absence) -> Finding {
+        let fix = Some(Fix::StandIn(absence));
+        Finding { what: "mongod 4.2 or newer".into(), found, needed_by: BTreeSet::new(), remedy: String::new(), fix }
+    }
+
+    /// What the drill's report says of stand-ins, and whether the image's server is this file.
+    fn told(tools: &Tools, scenario: &PreparedScenario, server: &Path) -> (Vec<String>, bool) {
+        let plan = &scenario.checked.plan.drills[0];
+        let outcome = scenario.outcome(plan, EnvironmentName::Local, AsWritten::No, tools);
+        let image = scenario.image(MONGO, &scenario.checked.images[MONGO], tools);
+        let has = image.files.iter().any(|file| file.source == server && file.target.ends_with("mongo-server"));
+        (outcome.simulated.into_iter().map(|note| note.why).collect(), has)
+    }
+
+    #[test]
+    fn the_real_program_takes_the_place_of_what_stands_for_it_and_nothing_is_called_simulated() {
+        let path = Path::new("/opt/mongodb/mongod").to_owned();
+        let tool = Tool { path: path.clone(), version: "4.2.24".to_owned() };
+        let (tools, scenario) = chat(&[mongod(Some(tool), Absence::default())]);
+        assert_eq!(told(&tools, &scenario, &path), (Vec::new(), true));
+        assert!(scenario.missing(&tools, &[]).is_none());
+    }
+
+    #[test]
+    fn a_real_program_that_is_too_old_does_not_serve_and_is_told() {
+        let seen = Some("/usr/bin/mongod is 3.6.8".to_owned());
+        let (tools, scenario) = chat(&[mongod(None, Absence { seen, is_named: false })]);
+        let (simulated, is_old) = told(&tools, &scenario, Path::new("/usr/bin/mongod"));
+        assert!(!is_old);
+        let [why] = &simulated[..] else { panic!("{simulated:?}") };
+        assert!(why.starts_with("ferretdb 1.24.0 stands for mongod, mongod 4.2 or newer being needed, and"), "{why}");
+        assert!(why.contains("/usr/bin/mongod is 3.6.8") && why.contains("not how mongod recovers"), "{why}");
+        assert!(scenario.missing(&tools, &[]).is_none());
+    }
+
+    #[test]
+    fn nothing_takes_the_place_of_a_program_that_somebody_named() {
+        let seen = Some("/opt/mongod is no program".to_owned());
+        let (tools, scenario) = chat(&[mongod(None, Absence { seen, is_named: true })]);
+        let halt = scenario.missing(&tools, &[]).expect("it is missing");
+        let said = format!("{halt:?}");
+        for part in ["missing: mongod 4.2 or newer", "/opt/mongod is no program", "unset"] {
+            assert!(said.contains(part), "{said}");
+        }
     }
 
     #[test]
