@@ -37,6 +37,7 @@ impl Checked {
         let runbook = problems.keep(read_runbook(scenario));
         let plan = runbook.as_ref().map(|runbook| Plan::build(scenario, runbook, as_written));
         let plan = plan.and_then(|plan| problems.keep(plan));
+        problems.extend(name::within(scenario));
         let systems = problems.keep(read_systems(scenario));
         let chart = scenario.system.chart.as_ref();
         let unrendered = chart.filter(|_| go_module::find(&HELM).is_none());
