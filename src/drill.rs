@@ -2,7 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures::FutureExt as _;
 use tokio_util::sync::CancellationToken;
@@ -13,7 +13,7 @@ use crate::drill::record::{Halt, Record};
 use crate::drill::stage::Stage;
 use crate::environment::Environment;
 use crate::objective::Measured;
-use crate::outcome::{Aim, CheckKind, CheckResult, DrillOutcome, Phase};
+use crate::outcome::{Aim, DrillOutcome, Phase};
 use crate::plan::DrillPlan;
 use crate::probe::Request;
 use crate::scenario::{Checkpoint, EnvironmentName, Scenario, SeedSize, Writers};
@@ -31,6 +31,7 @@ pub mod escrow;
 pub mod event;
 mod evidence;
 mod fill;
+mod first_write;
 mod found;
 mod identity;
 mod logs;
@@ -243,34 +244,6 @@ impl Course<'_> {
             self.first_write(Phase::Restore).await?;
         }
         self.check(Checkpoint::Restored, Phase::Restore).await;
-        Ok(())
-    }
-
-    /// The clock runs from proven loss to the first write that an application's login may make after the last step.
-    async fn first_write(&mut self, phase: Phase) -> Result<(), Halt> {
-        const FIRST_WRITE: Duration = Duration::from_secs(120);
-        let Self { assignment, stage, record, evidence, .. } = self;
-        let human = [Phase::Restore, Phase::Reconcile].map(|phase| procedure::human_time(record, phase));
-        evidence.measured.human = human.iter().sum();
-        if let Some(target) = seed::restored_ledger(assignment, &stage.values).await? {
-            let started = Instant::now();
-            let deadline_millis = FIRST_WRITE.as_millis().try_into().unwrap_or(u64::MAX);
-            let written = stage::ask(&mut stage.prober, Request::FirstWrite { target, deadline_millis }).await;
-            let result = match written {
-                Ok(_) => {
-                    let recovery = |lost: Instant| lost.elapsed().saturating_sub(stage.looking);
-                    evidence.measured.recovery = stage.lost_at.map(recovery);
-                    evidence.first_write = true;
-                    CheckResult::Held
-                }
-                Err(unanswered) => match unanswered.at_a_deadline() {
-                    Halt::Failed { reason } => CheckResult::Differs { difference: reason },
-                    Halt::Unverified { reason, .. } => CheckResult::NotRun { reason },
-                },
-            };
-            let detail = "as the application's user";
-            record.check("first write after the restore", CheckKind::Other, phase, detail, started, result);
-        }
         Ok(())
     }
 
