@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 mod pieces;
+mod reader;
 mod slots;
 mod step;
 
 use pieces::part_of;
+use reader::Reader;
 use step::{Visit, by_its_clock};
 
 use super::bound::{self, OfLines};
@@ -16,8 +18,7 @@ use super::{Action, AppliedErratum, AsWritten, DrillPlan, Plan, PlannedStep, cov
 use crate::outcome::{Note, Phase, ProgramLabel, SourceRef, TextLabel};
 use crate::problem::Problems;
 use crate::runbook::Runbook;
-use crate::scenario::{Binding, Deed, Drill, ObjectName, Part, Scenario, Terminal, Waiver};
-use crate::session::{self, SessionKind};
+use crate::scenario::{Binding, Deed, Drill, ObjectName, Part, Scenario, Waiver};
 
 impl Plan {
     /// Plans every drill of the scenario. Errors with every problem there is: drift of bindings, errata and waivers,
@@ -138,7 +139,7 @@ impl<'s> Planner<'s> {
         let runbook = self.runbook;
         let procedure = &runbook.procedures[index];
         let mut planned = Vec::new();
-        let mut reader = SessionKind::Shell;
+        let mut reader = Reader::shell();
         for (number, step) in procedure.steps.iter().enumerate() {
             let place = StepPlace { procedure: index, step: number };
             let pieces = self.pieces(place, step);
@@ -170,7 +171,7 @@ impl<'s> Planner<'s> {
         &mut self,
         visit: Visit<'_, 's>,
         corrections: &[Correction<'s>],
-        reader: &mut SessionKind,
+        reader: &mut Reader,
         reported: &mut Reported<'_>,
     ) -> Visited {
         let step = visit.step;
@@ -183,10 +184,15 @@ impl<'s> Planner<'s> {
             return Visited::Done(Vec::new());
         }
         reported.errata.extend(corrections.iter().map(|correction| erratum::report(correction, step)));
-        let mut steps: Vec<_> = corrected.before.into_iter().map(|insert| self.inserted(insert, &visit)).collect();
+        let mut steps: Vec<_> = Vec::new();
+        for insert in corrected.before {
+            let mut inserted = self.inserted(insert, &visit);
+            reader.read(&mut inserted);
+            steps.push(inserted);
+        }
         let done = match corrected.removed_by {
             Some(erratum) => Some(own.removed(erratum)),
-            None => self.step(&own, corrected.text, *reader),
+            None => self.step(&own, corrected.text, reader.kind),
         };
         let is_done = done.is_some();
         if let Some(mut done) = done {
@@ -194,12 +200,14 @@ impl<'s> Planner<'s> {
                 done.label = TextLabel::Corrected;
             }
             done.errata.extend(corrected.changed_by);
-            if done.action == Action::Shell && done.terminal == Terminal::Same {
-                *reader = session::after(*reader, &done.text);
-            }
+            reader.read(&mut done);
             steps.push(done);
         }
-        steps.extend(corrected.after.into_iter().map(|insert| self.inserted(insert, &visit)));
+        for insert in corrected.after {
+            let mut inserted = self.inserted(insert, &visit);
+            reader.read(&mut inserted);
+            steps.push(inserted);
+        }
         if is_done { Visited::Done(steps) } else { Visited::Unbound(steps) }
     }
 }
