@@ -7,7 +7,7 @@ use crate::drill::operator::Operator;
 use crate::drill::pace::{self, Baseline, Settled};
 use crate::drill::ran::Ran;
 use crate::drill::record::{Halt, Record};
-use crate::drill::{Assignment, Stage, account, chart, cron_job, fill, schedule};
+use crate::drill::{Assignment, Stage, account, chart, cron_job, fill, schedule, unready};
 use crate::outcome::{Phase, StepOutcome, StepResult, Waited};
 use crate::plan::{Action, PlannedStep};
 
@@ -117,10 +117,11 @@ async fn settle(
     match settled? {
         Settled::Yes(waited) => Ok(waited),
         Settled::No { last, after } => {
-            let pods = stage.pod_states().await?;
-            let pods = if pods.is_empty() { pods } else { format!("; {pods}") };
-            let after = after.as_secs();
-            Err(Halt::failed(format!("what earlier steps touched did not settle within {after}s: {last}{pods}")))
+            let mut words = vec![last];
+            words.extend(unready::anywhere(&stage.sites).await?);
+            let (after, words) = (after.as_secs(), words.join("; "));
+            let halt = Halt::failed(format!("what earlier steps touched did not settle within {after}s: {words}"));
+            Err(record.cleaned(halt))
         }
     }
 }
