@@ -17,6 +17,8 @@ fn main() -> ExitCode {
     let helper = arguments.first().and_then(|argument| argument.to_str()).unwrap_or_default();
     match helper {
         "__probe" => return probe::main(),
+        #[cfg(feature = "docker")]
+        redrill::runtime::porter::HELPER => return redrill::runtime::porter::main(),
         "__charts" => return helper_end(store::charts::main(arguments.split_off(1))),
         "__aws" => {
             return helper_end(store::aws::main(arguments.split_off(1)).map(|answer| {
