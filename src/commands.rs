@@ -15,7 +15,7 @@ use crate::journal;
 use crate::machine;
 use crate::plan::AsWritten;
 use crate::problem::Problems;
-use crate::scenario::Scenarios;
+use crate::scenario::{EnvironmentName, Scenarios};
 
 /// Something that kept redrill from finding out.
 pub fn unverified(error: &dyn std::error::Error) -> ExitCode {
@@ -76,7 +76,7 @@ pub async fn doctor(scenarios: &Path, arguments: &DoctorArgs) -> ExitCode {
         Ok(prepared) => prepared,
         Err(problems) => return usage(&problems),
     };
-    let mut requirements = prepared.requirements();
+    let mut requirements = prepared.requirements(EnvironmentName::Local);
     if arguments.tests {
         requirements.tests();
     }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use redrill::cli::{self, Cli, Command};
+use redrill::cli::{self, Cli, Command, ImagesCommand};
 use redrill::exit_code;
 use redrill::{console, probe, sandbox, store};
 
@@ -92,6 +92,7 @@ async fn command(cli: Cli) -> exit_code::ExitCode {
         Command::List => commands::list(&cli.scenarios, &cli.reports),
         Command::Check(selection) => commands::check(&cli.scenarios, selection),
         Command::Doctor(arguments) => commands::doctor(&cli.scenarios, arguments).await,
+        Command::Images(ImagesCommand::Build(selection)) => run::build_images(&cli.scenarios, &selection.names).await,
         Command::Gc => commands::gc(&cli.reports).await,
     }
 }

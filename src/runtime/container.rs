@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -25,11 +25,14 @@ use super::{
 
 mod engine;
 mod exec;
+mod image;
 mod launch;
 mod porter;
 
-use engine::{Engine, is_status};
+use engine::Engine;
+pub use engine::connect;
 use exec::Ends;
+pub use image::{image, is_on_engine};
 use launch::Held;
 use porter::Porter;
 
@@ -38,6 +41,8 @@ use porter::Porter;
 pub struct EngineConfig {
     /// Label of everything that is made, and part of its names.
     pub run: String,
+    /// A file that is locked for as long as the run lives; whoever finds what a run left looks there.
+    pub lock: PathBuf,
     /// Made if absent; the containers' logs are written there, for the eyes of the user alone.
     pub log_directory: PathBuf,
     /// redrill's own, on the engine, with `redrill` and `tail` in its PATH: it holds the network of each pod, and the porter.
@@ -99,7 +104,7 @@ impl ContainerRuntime {
     pub async fn start(config: EngineConfig) -> Result<Self, RuntimeError> {
         let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&config.log_directory);
         made.map_err(|error| failed(format!("make {}", config.log_directory.display()), error))?;
-        let engine = Engine::connect(&config.run).await?;
+        let engine = Engine::connect(&config.run, &config.lock).await?;
         image_exists(&engine, &config.image).await?;
         let (ends, listening) = Ends::listen(&engine);
         let logs = Logs::new(config.log_directory);
@@ -121,11 +126,11 @@ impl ContainerRuntime {
     }
 
     /// The address of the drill's network under which pods reach what [`Self::listen`] serves.
-    pub fn address(&self) -> IpAddr {
+    pub fn porter_address(&self) -> IpAddr {
         self.porter.address()
     }
 
-    /// Brings whoever connects to this port of [`Self::address`] to a listener of this machine; nothing outside reaches it.
+    /// Brings whoever connects to this port of [`Self::porter_address`] to a listener of this machine; nothing outside reaches it.
     pub async fn listen(&self, port: u16, to: SocketAddr) -> Result<(), RuntimeError> {
         self.porter.listen(port, to).await
     }
@@ -137,12 +142,12 @@ impl ContainerRuntime {
 
     /// Removes everything that the engine has of a run, and gives the names of what is left.
     pub async fn sweep(run: &str) -> Result<Vec<String>, RuntimeError> {
-        Engine::connect(run).await?.sweep().await
+        Engine::connect(run, Path::new("")).await?.sweep().await
     }
 
     /// Asks every container to stop, kills those that have not within `grace`, and removes everything
     /// that the run has on the engine, volumes included. Gives the names of what could not be removed.
-    pub async fn shutdown(self, grace: Duration) -> Vec<String> {
+    pub async fn shutdown(&self, grace: Duration) -> Vec<String> {
         let containers: Vec<_> =
             self.state().containers.iter().map(|(id, made)| (id.clone(), Arc::clone(made))).collect();
         for (id, container) in &containers {
@@ -207,10 +212,9 @@ fn hosts_file(pod: &Pod, hosts: &[HostEntry]) -> String {
 
 /// testcontainers pulls an image that is not there: a drill must not run what it happens to find outside.
 async fn image_exists(engine: &Engine, reference: &str) -> Result<(), RuntimeError> {
-    match engine.docker.inspect_image(reference).await {
-        Ok(_) => Ok(()),
-        Err(error) if is_status(&error, &[404]) => Err(not_found("image on the engine", reference)),
-        Err(error) => Err(failed(format!("look for the image {reference}"), error)),
+    match is_on_engine(&engine.docker, reference).await? {
+        true => Ok(()),
+        false => Err(not_found("image on the engine", reference)),
     }
 }
 

@@ -62,7 +62,7 @@ async fn a_pod_reaches_a_listener_of_the_harness_at_the_porters_address_and_no_o
     });
     run.pod("app").await;
     let app = run.run(&container("app", FOR_EVER)).await;
-    let address = run.runtime.address();
+    let address = run.runtime.porter_address();
     for _ in 0..3 {
         let (code, said, _) = soon("an answer", run.sh(&app, &format!("echo hey | nc {address} 6443"))).await;
         assert_eq!((code, said.as_str()), (0, "hey heard\n"));

@@ -44,6 +44,7 @@ impl Run {
         let logs = tempfile::tempdir().unwrap();
         let config = EngineConfig {
             run: name.clone(),
+            lock: logs.path().join("lock"),
             log_directory: logs.path().join("logs"),
             image: OWN_IMAGE.to_owned(),
             trusted_ca: Some(AUTHORITY.to_owned()),

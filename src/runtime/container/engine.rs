@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::path::Path;
 
 use futures::StreamExt as _;
 use testcontainers::bollard::Docker;
@@ -21,24 +22,49 @@ use super::porter::{Volume, Volumes, in_memory};
 use crate::runtime::{ContainerExit, ContainerId, PodId, RuntimeError, failed, not_found};
 
 pub(super) const RUN: &str = "redrill.run";
+/// The machine that redrill runs on, which need not be the engine's.
+pub(super) const HOST: &str = "redrill.host";
+/// On that machine: who finds it free finds a dead run.
+pub(super) const LOCK: &str = "redrill.lock";
 pub(super) const POD: &str = "redrill.pod";
 pub(super) const CONTAINER: &str = "redrill.container";
+
+/// Of engine 20.10, the oldest that this was tried on.
+const OLDEST_API: (u32, u32) = (1, 41);
+
+/// The engine that testcontainers uses too: DOCKER_HOST, or the usual sockets. Errs where none answers, or one that is too old.
+pub async fn connect() -> Result<Docker, RuntimeError> {
+    let connecting = "connect to the container engine (start it, or name another one by DOCKER_HOST)";
+    let docker = testcontainers::core::client::docker_client_instance().await;
+    let docker = docker.map_err(|error| failed(connecting, crate::error::chain(&error)))?;
+    let version = docker.version().await.map_err(|error| failed(connecting, crate::error::chain(&error)))?;
+    let (api, engine) = (version.api_version.unwrap_or_default(), version.version.unwrap_or_default());
+    let number = api.split_once('.').and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
+    match number {
+        Some(number) if number >= OLDEST_API => Ok(docker),
+        _ => {
+            let (major, minor) = OLDEST_API;
+            let reason = format!(
+                "engine {engine} speaks API {api}; {major}.{minor} is needed, which 20.10 is the first to speak"
+            );
+            Err(failed("use the container engine", reason))
+        }
+    }
+}
 
 /// An engine, seen by one run.
 #[derive(Clone)]
 pub(super) struct Engine {
     pub docker: Docker,
     pub run: String,
+    lock: String,
 }
 
 impl Engine {
-    /// The engine that testcontainers uses too: DOCKER_HOST, or the usual sockets.
-    pub async fn connect(run: &str) -> Result<Self, RuntimeError> {
-        let connecting = "connect to the container engine";
-        let docker = testcontainers::core::client::docker_client_instance().await;
-        let docker = docker.map_err(|error| failed(connecting, error))?;
-        docker.ping().await.map_err(|error| failed(connecting, error))?;
-        Ok(Self { docker, run: run.to_owned() })
+    /// As one run sees it. The run lives for as long as `lock` is held.
+    pub async fn connect(run: &str, lock: &Path) -> Result<Self, RuntimeError> {
+        let docker = connect().await?;
+        Ok(Self { docker, run: run.to_owned(), lock: lock.display().to_string() })
     }
 
     /// Names on an engine allow few characters and are shared by all runs.
@@ -60,7 +86,8 @@ impl Engine {
     }
 
     pub fn labels(&self, more: &[(&str, &str)]) -> HashMap<String, String> {
-        let own = [(RUN, self.run.as_str())];
+        let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let own = [(RUN, self.run.as_str()), (HOST, &host), (LOCK, &self.lock)];
         own.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     }
 
