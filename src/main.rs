@@ -19,6 +19,10 @@ fn main() -> ExitCode {
         "__probe" => return probe::main(),
         #[cfg(feature = "docker")]
         redrill::runtime::porter::HELPER => return redrill::runtime::porter::main(),
+        #[cfg(feature = "docker")]
+        redrill::environment::docker::reaper::HELPER => {
+            return redrill::environment::docker::reaper::main(&arguments[1..]);
+        }
         "__charts" => return helper_end(store::charts::main(arguments.split_off(1))),
         "__aws" => {
             return helper_end(store::aws::main(arguments.split_off(1)).map(|answer| {

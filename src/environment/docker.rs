@@ -24,8 +24,10 @@ use crate::runtime::{Image, RuntimeError};
 
 mod base;
 mod build;
+pub mod reaper;
 pub mod recipe;
 
+use reaper::Lifeline;
 use recipe::{OwnPrograms, Recipe};
 
 /// What a docker environment is made from.
@@ -60,6 +62,7 @@ struct Running {
     clusters: super::served::Running,
     runtime: Arc<ContainerRuntime>,
     directory: RunDirectory,
+    lifeline: Lifeline,
 }
 
 impl Docker {
@@ -69,6 +72,7 @@ impl Docker {
         let found = find_images(&container::connect().await?, &config).await?;
         let directory = RunDirectory::make(&config.name)?;
         let authority = Authority::new(&format!("redrill {}", config.name)).map_err(certificate_error)?;
+        let lifeline = Lifeline::hold(&config.name)?;
         let started = ContainerRuntime::start(EngineConfig {
             run: config.name.clone(),
             lock: directory.lock_path(),
@@ -80,13 +84,13 @@ impl Docker {
         match serve(config, found.images, &runtime).await {
             Ok((Serving { clusters, kubeconfig, running }, gateway, bait)) => {
                 let path = directory.path().to_owned();
-                let running = Mutex::new(Some(Running { clusters: running, runtime, directory }));
+                let running = Mutex::new(Some(Running { clusters: running, runtime, directory, lifeline }));
                 let digests = found.digests;
                 Ok(Self { clusters, digests, kubeconfig, authority, directory: path, bait, gateway, running })
             }
             Err(error) => {
-                // What could not be removed has its label: `redrill gc` finds it.
-                drop(runtime.shutdown(GRACE).await);
+                // What could not be removed is the reaper's, who hears of the end by the line's.
+                drop((runtime.shutdown(GRACE).await, lifeline));
                 drop(directory.remove().await);
                 Err(error)
             }
@@ -118,11 +122,14 @@ impl Docker {
 
     /// Ends the clusters, then what the drill has on the engine, then the files, and says what is still there.
     pub async fn tear_down(&self) -> Result<Vec<String>, EnvironmentError> {
-        let Some(Running { clusters, runtime, directory }) = self.running.lock().await.take() else {
+        let Some(Running { clusters, runtime, directory, lifeline }) = self.running.lock().await.take() else {
             return Ok(Vec::new());
         };
         clusters.stop().await;
         let mut left = runtime.shutdown(GRACE).await;
+        if left.is_empty() {
+            lifeline.release().await;
+        }
         left.extend(directory.remove().await?);
         left.sort();
         Ok(left)

@@ -100,6 +100,7 @@ impl<R: Door + 'static> Served<R> {
                 images: self.images.clone(),
                 outside: self.outside(name, &names[0], &stores),
                 listeners: std::iter::once(loopback).chain(inside).collect(),
+                addresses: vec![self.runtime.address()],
                 seed: self.seed,
             })
             .map_err(|error| failed("serve the cluster", &error))?;

@@ -25,13 +25,15 @@ use super::{
 
 mod engine;
 mod exec;
+mod gone;
 mod image;
 mod launch;
 mod porter;
 
 use engine::Engine;
-pub use engine::connect;
+pub use engine::{Swept, connect};
 use exec::Ends;
+pub use gone::sweep_dead_runs;
 pub use image::{image, is_on_engine};
 use launch::Held;
 use porter::Porter;
@@ -140,8 +142,8 @@ impl ContainerRuntime {
         self.engine.gateway().await
     }
 
-    /// Removes everything that the engine has of a run, and gives the names of what is left.
-    pub async fn sweep(run: &str) -> Result<Vec<String>, RuntimeError> {
+    /// Removes everything that the engine has of a run.
+    pub async fn sweep(run: &str) -> Result<Swept, RuntimeError> {
         Engine::connect(run, Path::new("")).await?.sweep().await
     }
 
@@ -162,7 +164,10 @@ impl ContainerRuntime {
                 tracing::warn!("{error}");
             }
         }
-        self.engine.sweep().await.unwrap_or_else(|error| vec![error.to_string()])
+        match self.engine.sweep().await {
+            Ok(swept) => swept.left,
+            Err(error) => vec![error.to_string()],
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

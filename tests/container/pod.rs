@@ -86,7 +86,7 @@ impl Run {
     pub async fn end(self) -> Vec<String> {
         let left = soon("the shutdown", self.runtime.shutdown(Duration::from_millis(1))).await;
         let found = soon("a second look", ContainerRuntime::sweep(&self.name)).await.unwrap();
-        left.into_iter().chain(found).collect()
+        left.into_iter().chain(found.left).collect()
     }
 }
 

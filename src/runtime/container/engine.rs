@@ -29,6 +29,11 @@ pub(super) const LOCK: &str = "redrill.lock";
 pub(super) const POD: &str = "redrill.pod";
 pub(super) const CONTAINER: &str = "redrill.container";
 
+/// The machine that redrill runs on, by its name.
+pub(super) fn host() -> String {
+    nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
 /// Of engine 20.10, the oldest that this was tried on.
 const OLDEST_API: (u32, u32) = (1, 41);
 
@@ -86,7 +91,7 @@ impl Engine {
     }
 
     pub fn labels(&self, more: &[(&str, &str)]) -> HashMap<String, String> {
-        let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let host = host();
         let own = [(RUN, self.run.as_str()), (HOST, &host), (LOCK, &self.lock)];
         own.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     }
@@ -260,10 +265,12 @@ impl Engine {
         Ok(containers.chain(networks).chain(volumes).collect())
     }
 
-    /// Removes all that the engine has of this run, and gives the names of what is left.
-    pub async fn sweep(&self) -> Result<Vec<String>, RuntimeError> {
+    /// Removes all that the engine has of this run.
+    pub async fn sweep(&self) -> Result<Swept, RuntimeError> {
+        let all = self.find().await?;
+        let count = all.len();
         // Containers come first in the list; the engine refuses to remove what one of them uses.
-        for found in self.find().await? {
+        for found in all {
             let removed = match found.kind {
                 Kind::Container => self.remove_container(&found.name).await,
                 Kind::Volume => self.remove_volume(&found.name).await,
@@ -278,8 +285,17 @@ impl Engine {
         }
         let mut left: Vec<String> = self.find().await?.into_iter().map(|found| found.shown).collect();
         left.sort();
-        Ok(left)
+        Ok(Swept { found: count, left })
     }
+}
+
+/// What came of removing everything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Swept {
+    /// How many things there were.
+    pub found: usize,
+    /// Names of those that are still there, sorted.
+    pub left: Vec<String>,
 }
 
 pub(super) struct Found {
