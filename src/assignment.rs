@@ -8,7 +8,7 @@ use jiff::Zoned;
 
 use crate::check::Checked;
 use crate::doctor::go_module::{GCS_SERVER, HELM, HELM_DIFF};
-use crate::doctor::real_program::{RealProgram, StandIn};
+use crate::doctor::real_program::RealProgram;
 use crate::doctor::{Requirements, Tools};
 use crate::drill::record::Halt;
 use crate::outcome::{DrillOutcome, ErratumOutcome, Note, ProgramLabel};
@@ -164,9 +164,6 @@ impl PreparedScenario {
             for requirement in &image.npm {
                 requirements.npm(requirement, &format!("image {reference}"));
             }
-            for server in image.servers.iter().filter(|server| server.real().is_none()) {
-                requirements.go(server.stand_in, &format!("image {reference}"));
-            }
         }
         if self.scenario.stores.values().any(|store| store.kind == StoreKind::Gcs) {
             requirements.go(&GCS_SERVER, &format!("scenario {}", self.scenario.name));
@@ -190,19 +187,19 @@ impl PreparedScenario {
         requirements
     }
 
-    /// Why it cannot run: a program is not there whose stand-in was not asked for.
+    /// Why it cannot run: a program is not there whose stand-in may not take its place.
     pub fn missing(&self, tools: &Tools, simulate: &[String]) -> Option<Halt> {
-        let missing = self.scenario.real_programs().find(|real| match real.stand_in {
-            StandIn::WhenAskedFor => tools.get(real.name).is_none() && !simulate.iter().any(|name| name == real.name),
-        })?;
-        Some(Halt::unverified(format!("missing: {}", missing.wanted()), missing.remedy()))
+        let absent = self.scenario.real_programs().filter(|real| tools.get(real.name).is_none());
+        let mut absent = absent.map(|real| (real, tools.absence(real.name)));
+        let (missing, absence) = absent.find(|(real, absence)| !real.may_be_stood_for(absence, simulate))?;
+        Some(Halt::unverified(format!("missing: {}", missing.wanted()), missing.remedy(&absence)))
     }
 
     /// An image as it runs: with the real program where this machine has it.
     pub fn image(&self, reference: &str, image: &LocalImage, tools: &Tools) -> runtime::Image {
         let real = self.scenario.images.get(reference).and_then(|binding| binding.real);
-        match real.and_then(|real| Some((real.name, tools.get(real.name)?))) {
-            Some((name, tool)) => image.image.clone().with_file(name, &tool.path),
+        match real.and_then(|real| Some((real, tools.get(real.name)?))) {
+            Some((real, tool)) => image.with_real(real, &tool.path),
             None => image.image.clone(),
         }
     }
@@ -240,8 +237,9 @@ impl PreparedScenario {
             uncovered: self.checked.plan.uncovered.clone(),
             waived: self.checked.plan.waived.clone(),
             provided: plan.provided.clone(),
+            prepared: Vec::new(),
             left_out: self.left_out(&plan.name),
-            simulated: self.simulated(),
+            simulated: self.simulated(tools),
             leftovers: Vec::new(),
             digests: self.digests(tools),
             versions: tools.versions(),
@@ -250,15 +248,13 @@ impl PreparedScenario {
     }
 
     /// Images in which something stands for a program that nobody can have here.
-    fn simulated(&self) -> Vec<Note> {
+    fn simulated(&self, tools: &Tools) -> Vec<Note> {
         let images = self.checked.images.iter().filter(|(_, image)| image.label == ProgramLabel::Simulated);
-        let note = |(reference, image): (&String, &LocalImage)| {
+        let note = |(reference, _): (&String, &LocalImage)| {
             let binding = self.scenario.images.get(reference);
-            let real = binding.and_then(|binding| binding.real);
-            let why = match (image.servers.first(), real) {
-                (Some(server), _) => server.why_simulated(),
-                (None, Some(real)) => format!("redrill's stand-in for `{}`", real.name),
-                (None, None) => "the scenario says that it is a stand-in".to_owned(),
+            let why = match binding.and_then(|binding| binding.real) {
+                Some(real) => real.why_simulated(&tools.absence(real.name)),
+                None => "the scenario says that it is a stand-in".to_owned(),
             };
             Note { source: binding.map(|binding| binding.source.clone()), what: format!("image {reference}"), why }
         };
@@ -310,60 +306,4 @@ impl PreparedScenario {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn all() -> Prepared {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
-        prepare(&folder, &[], &[], AsWritten::No, &BTreeMap::new()).unwrap_or_else(|problems| panic!("{problems}"))
-    }
-
-    fn names(prepared: &Prepared) -> Vec<String> {
-        prepared.drills().map(|(scenario, plan)| format!("{}/{}", scenario.scenario.name, plan.name)).collect()
-    }
-
-    #[test]
-    fn a_correction_for_other_versions_is_left_out_and_said_to_be() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
-        let left_out = |kubectl: &str| {
-            let tools = BTreeMap::from([("kubectl".to_owned(), kubectl.to_owned())]);
-            let versions = BTreeMap::from([("quetzal".to_owned(), tools)]);
-            let prepared = prepare(&folder, &["quetzal".to_owned()], &[], AsWritten::No, &versions);
-            let prepared = prepared.unwrap_or_else(|problems| panic!("{problems}"));
-            let (scenario, plan) = prepared.drills().next().expect("a drill");
-            let outcome = scenario.outcome(plan, EnvironmentName::Local, AsWritten::No, &Tools::default());
-            outcome.left_out.into_iter().map(|note| note.what).collect::<Vec<_>>()
-        };
-        assert_eq!(left_out("1.30.4"), ["erratum quetzal-exec-dashes (kubectl 1.31+)"]);
-        assert_eq!(left_out("1.31.0"), [""; 0]);
-    }
-
-    #[test]
-    fn shards_together_hold_every_drill_once() {
-        let whole = names(&all());
-        for parts in [1, 2, 3, whole.len()] {
-            let shard = |part| all().shard(Shard { part, parts }).unwrap_or_else(|problems| panic!("{problems}"));
-            let mut held: Vec<String> = (1..=parts).flat_map(|part| names(&shard(part))).collect();
-            held.sort();
-            let mut expected = whole.clone();
-            expected.sort();
-            assert_eq!(held, expected, "{parts} parts");
-        }
-    }
-
-    #[test]
-    fn a_shard_without_a_drill_is_a_problem() {
-        let count = names(&all()).len();
-        let empty = all().shard(Shard { part: count + 1, parts: count + 1 }).err().expect("nothing is in it");
-        let expected = format!("part {0} of {0} holds none of the {count} drills: take fewer parts", count + 1);
-        assert!(empty.to_string().contains(&expected), "{empty}");
-    }
-
-    #[test]
-    fn a_shard_is_written_as_part_and_parts() {
-        assert_eq!("2/3".parse(), Ok(Shard { part: 2, parts: 3 }));
-        for odd in ["0/3", "4/3", "1", "1/0", "a/b", "-1/3", "1/3/5", ""] {
-            assert!(odd.parse::<Shard>().is_err(), "{odd}");
-        }
-    }
-}
+mod tests;

@@ -1,6 +1,6 @@
 //! A scenario against its runbook and its system, without starting anything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cluster::refuse;
 use crate::doctor::go_module::{self, HELM};
@@ -8,7 +8,7 @@ use crate::outcome::Note;
 use crate::plan::{AsWritten, Plan};
 use crate::problem::{Problem, Problems};
 use crate::runbook::{Runbook, RunbookError};
-use crate::scenario::{ChartSystem, Scenario};
+use crate::scenario::{ChartSystem, ImageBinding, Scenario};
 use crate::system::chart::ChartSource;
 use crate::system::image::{Binding, Images, LocalImage};
 use crate::system::{System, Systems};
@@ -37,9 +37,13 @@ impl Checked {
         let runbook = problems.keep(read_runbook(scenario));
         let plan = runbook.as_ref().map(|runbook| Plan::build(scenario, runbook, as_written));
         let plan = plan.and_then(|plan| problems.keep(plan));
+        problems.extend(name::within(scenario));
         let systems = problems.keep(read_systems(scenario));
         let chart = scenario.system.chart.as_ref();
         let unrendered = chart.filter(|_| go_module::find(&HELM).is_none());
+        if let (Some(systems), Some(runbook)) = (&systems, &runbook) {
+            problems.extend(name::unheard_of(scenario, systems, runbook));
+        }
         let images = systems.as_ref().and_then(|systems| {
             for (_, system) in systems.iter() {
                 problems.extend(system.dangling());
@@ -114,11 +118,24 @@ fn images(scenario: &Scenario, systems: &Systems) -> Result<BTreeMap<String, Loc
     let images = problems.keep(Images::new(bindings.collect()).resolve(&wanted));
     for (reference, image) in images.iter().flatten() {
         let Some(binding) = scenario.images.get(reference) else { continue };
-        let Some(real) = binding.real.filter(|real| !image.image.has_file(real.name)) else { continue };
-        let message = format!("the image copies no file called `{}` that the real one could replace", real.name);
-        problems.push(Problem::new(&binding.source, message));
+        problems.extend(stand_in_problems(binding, image).into_iter().map(|text| Problem::new(&binding.source, text)));
     }
     problems.or(images)
+}
+
+/// What an image has a stand-in for and what the scenario says of it have to be the same: nothing that is one may be labelled otherwise.
+fn stand_in_problems(binding: &ImageBinding, image: &LocalImage) -> Vec<String> {
+    let unused = binding.real.filter(|real| !image.has_stand_in_for(real)).map(|real| {
+        format!("the image's Dockerfile copies no file called `{}`, whose place the real one could take", real.name)
+    });
+    let unsaid: BTreeSet<&str> = image.stand_ins.iter().map(|(_, program)| program.name).collect();
+    let unsaid = unsaid.into_iter().filter(|name| binding.real.is_none_or(|real| real.name != *name)).map(|name| {
+        format!(
+            "the image's Dockerfile copies `{name}`, which stands for the real one: say `real: {name}` in place of `program`, or copy a file \
+             of another name"
+        )
+    });
+    unused.into_iter().chain(unsaid).collect()
 }
 
 /// What the manifests ask for and the cluster does not have.

@@ -15,6 +15,7 @@ use crate::redact::Secret;
 mod cockroach;
 mod cockroach_catalog;
 pub mod cockroach_fingerprint;
+pub mod cockroach_schedule;
 mod cockroach_seed;
 mod mongo;
 mod mongo_corrupt;
@@ -80,6 +81,10 @@ pub enum Error {
     TooOld { version: String },
     #[error("`{host}` is no TCP address: a local socket may trust anyone, so a login over it proves nothing")]
     Socket { host: String },
+    #[error("no {what} has ended after {}s", after.as_secs())]
+    NoEnd { what: &'static str, after: std::time::Duration },
+    #[error("{what} is of CockroachDB, and {place} is a database of kind {}", .kind.name())]
+    OfCockroach { what: &'static str, kind: DatabaseKind, place: String },
     #[error("configure TLS")]
     Tls(#[source] rustls::Error),
     #[error("no random numbers for a password's salt")]
@@ -100,6 +105,8 @@ impl Error {
             Self::Mongodb { source, .. } => mongo::is_judgement(source),
             Self::NoCollection { .. } | Self::Ledger { .. } | Self::NotStored { .. } => true,
             Self::OfPostgres { .. }
+            | Self::OfCockroach { .. }
+            | Self::NoEnd { .. }
             | Self::Copy { .. }
             | Self::TooOld { .. }
             | Self::Socket { .. }
@@ -126,6 +133,20 @@ pub(crate) fn require_tcp(target: &DatabaseTarget) -> Result<(), Error> {
     match target.host.is_empty() || target.host.starts_with(['/', '@']) {
         true => Err(Error::Socket { host: target.host.clone() }),
         false => Ok(()),
+    }
+}
+
+/// One run of a schedule of the database's own, before its time; only CockroachDB keeps any.
+pub async fn run_schedule(
+    target: &DatabaseTarget,
+    name: &str,
+    deadline: std::time::Duration,
+) -> Result<cockroach_schedule::ScheduleRun, Error> {
+    match target.kind {
+        DatabaseKind::Cockroach => cockroach_schedule::run(target, name, deadline).await,
+        kind @ (DatabaseKind::Postgres | DatabaseKind::Mongodb) => {
+            Err(Error::OfCockroach { what: "a schedule", kind, place: target.place() })
+        }
     }
 }
 

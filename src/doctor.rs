@@ -20,6 +20,8 @@ mod requirement;
 
 pub use requirement::Requirements;
 
+use real_program::Absence;
+
 /// Something needed that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tool {
@@ -41,7 +43,7 @@ pub enum Fix {
     /// Fetched by npm, for this user only.
     Npm(String),
     /// Nothing gets it: where it is not, a stand-in does instead.
-    StandIn,
+    StandIn(Absence),
 }
 
 /// One thing that was looked for.
@@ -64,39 +66,55 @@ impl Finding {
 
     /// Whether that keeps the machine from running drills, and not just from running some of them on the real program.
     pub fn is_obstacle(&self) -> bool {
-        self.is_missing() && self.fix != Some(Fix::StandIn)
+        self.is_missing() && !matches!(self.fix, Some(Fix::StandIn(_)))
     }
 }
 
 /// What was found, by name.
 #[derive(Debug, Clone, Default)]
-pub struct Tools(BTreeMap<String, Tool>);
+pub struct Tools {
+    found: BTreeMap<String, Tool>,
+    /// Programs that something may stand for.
+    absent: BTreeMap<String, Absence>,
+}
 
 impl Tools {
     pub fn of(findings: &[Finding]) -> Self {
-        let found = findings.iter().filter_map(|finding| {
-            let name = finding.what.split(' ').next()?;
-            Some((name.to_owned(), finding.found.clone()?))
-        });
-        Self(found.collect())
+        let mut tools = Self::default();
+        for finding in findings {
+            let name = finding.what.split(' ').next().unwrap_or_default().to_owned();
+            match (&finding.found, &finding.fix) {
+                (Some(tool), _) => _ = tools.found.insert(name, tool.clone()),
+                (None, Some(Fix::StandIn(absence))) => _ = tools.absent.insert(name, absence.clone()),
+                (None, _) => {}
+            }
+        }
+        tools
     }
 
     /// Without these: stand-ins were asked for in their place.
     pub fn without(mut self, names: &[String]) -> Self {
-        self.0.retain(|name, _| !names.contains(name));
+        self.found.retain(|name, _| !names.contains(name));
         self
     }
 
     /// Those that these requirements ask for: another scenario's server says nothing about this one's.
     pub fn only(&self, requirements: &Requirements) -> Self {
         let names = requirements.names();
-        let asked = self.0.iter().filter(|(name, _)| names.contains(name.as_str()));
-        Self(asked.map(|(name, tool)| (name.clone(), tool.clone())).collect())
+        let mut tools = self.clone();
+        tools.found.retain(|name, _| names.contains(name.as_str()));
+        tools.absent.retain(|name, _| names.contains(name.as_str()));
+        tools
     }
 
     /// By Debian package name, name of a package for Python or of npm, `kubectl` or name of a Go program.
     pub fn get(&self, name: &str) -> Option<&Tool> {
-        self.0.get(name)
+        self.found.get(name)
+    }
+
+    /// How a program that was not found was looked for.
+    pub fn absence(&self, name: &str) -> Absence {
+        self.absent.get(name).cloned().unwrap_or_default()
     }
 
     /// By name.
@@ -105,7 +123,7 @@ impl Tools {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Tool)> {
-        self.0.iter().map(|(name, tool)| (&**name, tool))
+        self.found.iter().map(|(name, tool)| (&**name, tool))
     }
 }
 
@@ -132,11 +150,16 @@ pub async fn examine(
     if !requirements.kubectl.is_empty() {
         findings.push(kubectl::examine(&requirements.kubectl).await);
     }
-    for (program, needed_by) in &requirements.go {
-        findings.push(go_module::examine(program, needed_by).await);
-    }
+    let mut go = requirements.go.clone();
     for (program, needed_by) in requirements.real.iter().filter_map(|(name, by)| Some((real_program::of(name)?, by))) {
-        findings.push(real_program::examine(program, needed_by).await);
+        let finding = real_program::examine(program, needed_by).await;
+        if let Some(stand_in) = program.go_program().filter(|_| finding.is_missing()) {
+            go.entry(stand_in).or_default().extend(needed_by.iter().cloned());
+        }
+        findings.push(finding);
+    }
+    for (program, needed_by) in &go {
+        findings.push(go_module::examine(program, needed_by).await);
     }
     findings.extend(requirements.python.iter().map(|(requirement, needed_by)| python::examine(requirement, needed_by)));
     findings.extend(requirements.npm.iter().map(|(requirement, needed_by)| npm::examine(requirement, needed_by)));
@@ -164,7 +187,7 @@ pub async fn install(findings: &[Finding], mut tell: impl FnMut(&str)) -> Result
     for fix in missing() {
         match fix {
             Fix::Apt(names) => packages.extend(names.iter().cloned()),
-            Fix::Kubectl | Fix::Go(_) | Fix::Python(_) | Fix::Npm(_) | Fix::StandIn => {}
+            Fix::Kubectl | Fix::Go(_) | Fix::Python(_) | Fix::Npm(_) | Fix::StandIn(_) => {}
         }
     }
     if !packages.is_empty() {
@@ -179,7 +202,7 @@ pub async fn install(findings: &[Finding], mut tell: impl FnMut(&str)) -> Result
     // After the packages, some of which they need.
     for fix in missing() {
         match fix {
-            Fix::Apt(_) | Fix::StandIn => {}
+            Fix::Apt(_) | Fix::StandIn(_) => {}
             Fix::Kubectl => {
                 tell("fetching Debian's kubectl for this user");
                 kubectl::install().await?;

@@ -2,7 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures::FutureExt as _;
 use tokio_util::sync::CancellationToken;
@@ -13,7 +13,7 @@ use crate::drill::record::{Halt, Record};
 use crate::drill::stage::Stage;
 use crate::environment::Environment;
 use crate::objective::Measured;
-use crate::outcome::{Aim, CheckKind, CheckResult, DrillOutcome, Phase};
+use crate::outcome::{Aim, DrillOutcome, Phase};
 use crate::plan::DrillPlan;
 use crate::probe::Request;
 use crate::scenario::{Checkpoint, EnvironmentName, Scenario, SeedSize, Writers};
@@ -23,6 +23,7 @@ pub mod account;
 mod archive;
 mod chart;
 pub mod checkout;
+mod chore;
 mod credential;
 mod cron_job;
 pub mod editor;
@@ -30,6 +31,7 @@ pub mod escrow;
 pub mod event;
 mod evidence;
 mod fill;
+mod first_write;
 mod found;
 mod identity;
 mod logs;
@@ -42,6 +44,7 @@ mod provisioned;
 mod ran;
 pub mod record;
 mod restart;
+mod schedule;
 mod seed;
 mod serving;
 pub mod site;
@@ -171,10 +174,10 @@ impl Course<'_> {
     }
 
     async fn seed(&mut self) -> Result<(), Halt> {
-        seed::run(self.assignment, &mut self.stage, &mut self.evidence).await?;
+        seed::run(self.assignment, &mut self.stage, self.record, &mut self.evidence).await?;
         let earlier = &self.assignment.plan.earlier;
         if !earlier.is_empty() {
-            procedure::run(&mut self.stage, self.record, earlier).await?;
+            procedure::run(self.assignment, &mut self.stage, self.record, earlier).await?;
         }
         self.stage.ledger = seed::start_ledger(self.assignment, &self.stage).await?;
         Ok(())
@@ -193,8 +196,9 @@ impl Course<'_> {
             evidence.must_survive = evidence.acknowledged.last().map_or(0, |row| row.k);
         }
         let started = Instant::now();
-        procedure::run(stage, record, &assignment.plan.backup).await?;
+        procedure::run(assignment, stage, record, &assignment.plan.backup).await?;
         evidence.measured.backup = Some(started.elapsed());
+        seed::since_backup(assignment, stage, record, evidence).await?;
         if assignment.plan.archive.is_some() {
             // Rows that only the log will hold.
             resume_ledger(assignment, stage).await?;
@@ -231,7 +235,7 @@ impl Course<'_> {
     }
 
     async fn restore(&mut self) -> Result<(), Halt> {
-        procedure::run(&mut self.stage, self.record, &self.assignment.plan.restore).await?;
+        procedure::run(self.assignment, &mut self.stage, self.record, &self.assignment.plan.restore).await?;
         let started = Instant::now();
         account::check_undisturbed(&self.stage, self.record).await;
         identity::check(self.assignment, &mut self.stage, self.record, &self.evidence).await?;
@@ -243,38 +247,10 @@ impl Course<'_> {
         Ok(())
     }
 
-    /// The clock runs from proven loss to the first write that an application's login may make after the last step.
-    async fn first_write(&mut self, phase: Phase) -> Result<(), Halt> {
-        const FIRST_WRITE: Duration = Duration::from_secs(120);
-        let Self { assignment, stage, record, evidence, .. } = self;
-        let human = [Phase::Restore, Phase::Reconcile].map(|phase| procedure::human_time(record, phase));
-        evidence.measured.human = human.iter().sum();
-        if let Some(target) = seed::restored_ledger(assignment, &stage.values).await? {
-            let started = Instant::now();
-            let deadline_millis = FIRST_WRITE.as_millis().try_into().unwrap_or(u64::MAX);
-            let written = stage::ask(&mut stage.prober, Request::FirstWrite { target, deadline_millis }).await;
-            let result = match written {
-                Ok(_) => {
-                    let recovery = |lost: Instant| lost.elapsed().saturating_sub(stage.looking);
-                    evidence.measured.recovery = stage.lost_at.map(recovery);
-                    evidence.first_write = true;
-                    CheckResult::Held
-                }
-                Err(unanswered) => match unanswered.at_a_deadline() {
-                    Halt::Failed { reason } => CheckResult::Differs { difference: reason },
-                    Halt::Unverified { reason, .. } => CheckResult::NotRun { reason },
-                },
-            };
-            let detail = "as the application's user";
-            record.check("first write after the restore", CheckKind::Other, phase, detail, started, result);
-        }
-        Ok(())
-    }
-
     async fn reconcile(&mut self) -> Result<(), Halt> {
         let steps = &self.assignment.plan.reconcile;
         if !steps.is_empty() {
-            procedure::run(&mut self.stage, self.record, steps).await?;
+            procedure::run(self.assignment, &mut self.stage, self.record, steps).await?;
             if self.assignment.plan.in_service == Checkpoint::Reconciled {
                 self.first_write(Phase::Reconcile).await?;
             }

@@ -330,6 +330,9 @@ pub struct DrillOutcome {
     pub uncovered: Vec<Note>,
     pub waived: Vec<Note>,
     pub provided: Vec<Note>,
+    /// Commands of the scenario's own that brought the system into the state that the drill began from.
+    #[serde(default)]
+    pub prepared: Vec<Note>,
     /// Errata of other versions than the ones that ran: the page was followed as it stands there.
     #[serde(default)]
     pub left_out: Vec<Note>,

@@ -15,7 +15,7 @@ pub use slot::{FillError, Filled};
 use std::ops::Range;
 
 use crate::outcome::{Aim, HumanTime, Note, Phase, ProgramLabel, SourceRef, TextLabel};
-use crate::scenario::{Archive, Checkpoint, ObjectName, RecoveryPoint, SlotSource, StepRef, Terminal, Writers};
+use crate::scenario::{Archive, Checkpoint, Chore, ObjectName, RecoveryPoint, SlotSource, StepRef, Terminal, Writers};
 
 /// Whether errata are left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,9 +42,13 @@ pub struct DrillPlan {
     pub archive: Option<Archive>,
     pub recovers_to: RecoveryPoint,
     pub in_service: Checkpoint,
+    /// What the scenario does to the system beside redrill's own seed.
+    pub prepared: Vec<Chore>,
     /// Of the seed's phase: done to the seeded system before the drill's own backup.
     pub earlier: Vec<PlannedStep>,
     pub backup: Vec<PlannedStep>,
+    /// What changes the living system after it.
+    pub since_backup: Vec<Chore>,
     pub restore: Vec<PlannedStep>,
     pub reconcile: Vec<PlannedStep>,
     /// Corrections at work in this drill, in the order of its steps. Empty as written.
@@ -118,6 +122,8 @@ pub enum Action {
     CronJob { object: ObjectName },
     /// Run the plan once, as its clock would. The step is over when its jobs are.
     BackupPlan { name: String },
+    /// Run the schedule of this database once, as its clock would. The step is over when its job is.
+    Schedule { name: String, database: String },
     /// Nothing runs.
     Human,
     /// Nothing runs: the erratum of this id takes the step out.

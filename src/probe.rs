@@ -146,6 +146,12 @@ pub enum Request {
     CorruptDatabase {
         target: DatabaseTarget,
     },
+    /// Has a schedule that the database keeps itself run now, and waits for the end of its job. As an administrator.
+    RunSchedule {
+        target: DatabaseTarget,
+        name: String,
+        deadline_millis: u64,
+    },
     /// Tries to reach each address (IP:port) from here; none may answer.
     Isolation {
         addresses: Vec<String>,
@@ -195,6 +201,12 @@ pub enum Reply {
     Identifier {
         identifier: String,
     },
+    ScheduleRan {
+        job: String,
+        /// Of a job that did not succeed.
+        error: Option<String>,
+    },
+    NoSuchSchedule,
     Archiver {
         /// `archive_mode`.
         mode: String,

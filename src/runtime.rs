@@ -65,14 +65,9 @@ pub struct Image {
 }
 
 impl Image {
-    /// Whether a file called so is shown somewhere.
-    pub fn has_file(&self, name: &str) -> bool {
-        self.files.iter().any(|file| file.target.file_name().is_some_and(|file| file == name))
-    }
-
-    /// With another file of the host in the place of each that is called so.
-    pub fn with_file(mut self, name: &str, source: &Path) -> Self {
-        for file in self.files.iter_mut().filter(|file| file.target.file_name().is_some_and(|file| file == name)) {
+    /// With another file of the host in the place of the one that is shown there.
+    pub fn with_file(mut self, target: &Path, source: &Path) -> Self {
+        for file in self.files.iter_mut().filter(|file| file.target == target) {
             file.source = source.to_owned();
         }
         self

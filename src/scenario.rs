@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 mod binding;
 mod chart;
+mod chore;
 mod cluster;
 mod data;
 mod database;
@@ -28,6 +29,7 @@ mod workstation;
 pub mod yaml;
 
 pub use chart::ChartSystem;
+pub use chore::Chore;
 pub use data::{Database, DatabaseKind, FileTree, Login, Repository, SecondRole, Seed, SeedSize};
 pub use discover::Scenarios;
 pub use document::RunbookSource;
@@ -72,6 +74,8 @@ pub struct Scenario {
     pub drills: Vec<Drill>,
     pub credentials: Vec<Credential>,
     pub serving: Vec<Serving>,
+    /// How long a person waits for what a step touched before giving up on it.
+    pub patience: std::time::Duration,
     pub bindings: Vec<Binding>,
     pub waivers: Vec<Waiver>,
     pub errata: Vec<Erratum>,
@@ -122,8 +126,9 @@ pub struct ClusterSource {
 pub struct ImageBinding {
     /// Holds a Dockerfile.
     pub folder: PathBuf,
+    /// Simulated of one with a `real` program, until that is known to be there.
     pub program: ProgramLabel,
-    /// A program of the host that takes the place of the folder's file of the same name, where there is one: then the image is
+    /// A program of the host that takes the place of what the image copies by its name, where there is one: then the image is
     /// real. One of [`crate::doctor::real_program::REAL_PROGRAMS`].
     pub real: Option<&'static RealProgram>,
     pub source: SourceRef,
@@ -231,7 +236,7 @@ impl Scenario {
             if versions.contains_key(real.name) {
                 image.program = ProgramLabel::Real;
             }
-            scenario.programs.entry(real.name.to_owned()).or_insert(image.program);
+            scenario.programs.insert(real.name.to_owned(), image.program);
         }
         let (holding, others) = scenario.errata.into_iter().partition(|erratum| erratum.versions.holds_for(versions));
         (scenario.errata, scenario.left_out) = (holding, others);

@@ -1,14 +1,58 @@
 //! What a scenario names has to be in the manifests of its system.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cluster::kind::{self, Kind};
 use crate::outcome::SourceRef;
 use crate::problem::{Problem, suggestion};
+use crate::runbook::Runbook;
 use crate::scenario::{
-    Drill, Escrow, KeyRef, ObjectName, Part, Scenario, Serving, SlotSource, StoreKind, ValueFrom, Waived,
+    Drill, Escrow, KeyRef, Loss, ObjectName, Part, Scenario, Serving, SlotSource, StoreKind, ValueFrom, Waived,
 };
 use crate::system::{System, Systems};
+
+/// What parts of a scenario say against each other, whatever the system is.
+pub fn within(scenario: &Scenario) -> Vec<Problem> {
+    let mut problems: Vec<Problem> = account(scenario).into_iter().collect();
+    problems.extend(doubled_hosts(scenario));
+    for (name, repository) in &scenario.repositories {
+        let Some(store) = scenario.stores.get(&repository.store) else { continue };
+        let message = match store.kind {
+            StoreKind::S3(_) => continue,
+            StoreKind::Charts(_) => format!(
+                "repository `{name}`: store `{}` has charts and holds no backups: name one of kind s3",
+                repository.store
+            ),
+            StoreKind::Gcs | StoreKind::Aws(_) => {
+                format!("repository `{name}`: restic's passwords are tried out in stores of kind s3 only")
+            }
+        };
+        problems.push(Problem::new(&repository.source, message));
+    }
+    problems.extend(scenario.losses().flat_map(|loss| contradictions(scenario, loss)));
+    problems
+}
+
+/// What a loss leaves alone and takes all the same, and what it keeps that holds nothing.
+fn contradictions(scenario: &Scenario, loss: &Loss) -> Vec<Problem> {
+    let of_charts = loss.escrow.iter().filter_map(|escrow| match escrow {
+        Escrow::Store(name) => scenario.stores.get(name).filter(|store| !store.holds_backups()).map(|_| name),
+        Escrow::Secret(_) | Escrow::ConfigMap(_) | Escrow::Manifests => None,
+    });
+    let of_charts = of_charts.map(|name| {
+        format!("store `{name}` has charts and holds no backups, and no disaster takes it: take it out of `escrow`")
+    });
+    let gone = loss
+        .databases
+        .iter()
+        .filter(|name| scenario.databases.get(*name).is_some_and(|database| loss.takes_server_of(database)));
+    let gone = gone.map(|name| {
+        format!(
+            "database `{name}` cannot answer with half of its rows, its server goes with all that is around it: take it out of `databases`"
+        )
+    });
+    of_charts.chain(gone).map(|message| Problem::new(&loss.source, message)).collect()
+}
 
 /// Every name that nothing has.
 pub fn problems(scenario: &Scenario, systems: &Systems) -> Vec<Problem> {
@@ -28,9 +72,9 @@ pub fn problems(scenario: &Scenario, systems: &Systems) -> Vec<Problem> {
     for (namespace, source) in
         scenario.losses().flat_map(|loss| loss.namespaces.iter().map(|name| (name, &loss.source)))
     {
-        let there: Vec<&str> =
-            systems.iter().flat_map(|(_, system)| system.objects()).map(|object| &*object.namespace).collect();
-        if !there.contains(&namespace.as_str()) {
+        let objects = systems.iter().flat_map(|(_, system)| system.objects());
+        let there: BTreeSet<&str> = objects.map(|object| &*object.namespace).filter(|name| !name.is_empty()).collect();
+        if !there.contains(namespace.as_str()) {
             let message =
                 format!("nothing of the system is in the namespace `{namespace}`{}", suggestion(namespace, there));
             problems.push(Problem::new(source, message));
@@ -48,24 +92,34 @@ pub fn problems(scenario: &Scenario, systems: &Systems) -> Vec<Problem> {
         problems.extend(match part {
             Part::CronJob { object, source } => lacking(systems, &kind::CRON_JOB, &object, &source),
             Part::BackupPlan { name, source } => lacking_plan(systems, &name, &source),
-            Part::Procedure { .. } => None,
+            Part::Procedure { .. } | Part::Schedule { .. } => None,
         });
     }
-    problems.extend(account(scenario));
     problems.extend(open_parameters(scenario, systems));
-    for Serving { workload, source, .. } in &scenario.serving {
+    for Serving { workload, source, .. } in scenario.serving.iter().filter(|serving| !serving.is_absence()) {
         let as_deployment = lacking(systems, &kind::DEPLOYMENT, workload, source);
-        problems.extend(as_deployment.filter(|_| lacking(systems, &kind::STATEFUL_SET, workload, source).is_some()));
+        let is_other = |kind| lacking(systems, kind, workload, source).is_none();
+        problems.extend(as_deployment.filter(|_| !is_other(&kind::STATEFUL_SET) && !is_other(&kind::POD)));
     }
     problems.extend(idle_waivers(scenario, systems));
-    problems.extend(doubled_hosts(scenario));
-    for (name, repository) in &scenario.repositories {
-        if scenario.stores.get(&repository.store).is_some_and(|store| !matches!(store.kind, StoreKind::S3(_))) {
-            let message = format!("repository `{name}`: restic's passwords are tried out in stores of kind s3 only");
-            problems.push(Problem::new(&repository.source, message));
-        }
-    }
     problems
+}
+
+/// What has to be absent has to be heard of somewhere, or a slip of the pen would be a check that cannot fail.
+pub fn unheard_of(scenario: &Scenario, systems: &Systems, runbook: &Runbook) -> Vec<Problem> {
+    let steps = runbook.procedures.iter().flat_map(|procedure| &procedure.steps);
+    let texts: Vec<&str> = steps.map(|step| step.kind.text()).collect();
+    let is_heard_of = |name: &str| {
+        let objects = systems.iter().flat_map(|(_, system)| system.objects());
+        texts.iter().any(|text| text.contains(name)) || objects.into_iter().any(|object| object.name == name)
+    };
+    let absent = scenario.serving.iter().filter(|serving| serving.is_absence());
+    let problem = |serving: &Serving| {
+        let name = &serving.workload.name;
+        let message = format!("neither a step of the runbook nor the system names `{name}`: its absence says nothing");
+        Problem::new(&serving.source, message)
+    };
+    absent.filter(|serving| !is_heard_of(&serving.workload.name)).map(problem).collect()
 }
 
 fn lacking_plan(systems: &Systems, name: &str, source: &SourceRef) -> Option<Problem> {
@@ -142,7 +196,8 @@ fn idle_waivers(scenario: &Scenario, systems: &Systems) -> Vec<Problem> {
             declared("database", name, scenario.databases.keys().map(String::as_str).collect(), &waiver.source)
         }
         Waived::Bucket(name) => {
-            let buckets = scenario.stores.values().map(|store| store.bucket.as_str()).collect();
+            let stores = scenario.stores.values().filter(|store| store.holds_backups());
+            let buckets = stores.map(|store| store.bucket.as_str()).collect();
             declared("bucket", name, buckets, &waiver.source)
         }
     });

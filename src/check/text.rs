@@ -5,7 +5,7 @@ use std::fmt;
 use super::Checked;
 use crate::outcome::{Note, TextLabel};
 use crate::plan::{Action, DrillPlan, Plan, PlannedStep};
-use crate::scenario::{Part, Scenarios};
+use crate::scenario::{Chore, Part, Scenarios};
 
 /// `check`: what is covered, waived and open, in lines.
 impl fmt::Display for Checked {
@@ -65,13 +65,17 @@ impl fmt::Display for Plan {
 
 impl fmt::Display for DrillPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let phases = [
-            ("earlier", &self.earlier),
-            ("backup", &self.backup),
-            ("restore", &self.restore),
-            ("reconcile", &self.reconcile),
+        let phases: [(&str, &[Chore], &[PlannedStep]); 4] = [
+            ("earlier", &self.prepared, &self.earlier),
+            ("backup", &[], &self.backup),
+            ("restore", &self.since_backup, &self.restore),
+            ("reconcile", &[], &self.reconcile),
         ];
-        for (name, steps) in phases {
+        for (name, chores, steps) in phases {
+            for chore in chores {
+                let line = chore.run.lines().next().unwrap_or_default();
+                writeln!(f, "  {:<9} {} {:<12} {line}", "before", chore.source, "no page's")?;
+            }
             for step in steps {
                 writeln!(f, "  {name:<9} {step}")?;
             }
@@ -108,6 +112,7 @@ impl fmt::Display for PlannedStep {
             | Action::Apply { .. }
             | Action::CronJob { .. }
             | Action::BackupPlan { .. }
+            | Action::Schedule { .. }
             | Action::Human => {}
         }
         if !self.errata.is_empty() {
@@ -146,6 +151,7 @@ impl fmt::Display for Part {
             Self::Procedure { name, .. } => f.write_str(name),
             Self::CronJob { object, .. } => write!(f, "CronJob {object}"),
             Self::BackupPlan { name, .. } => write!(f, "BackupPlan {name}"),
+            Self::Schedule { name, database, .. } => write!(f, "Schedule {name} of {database}"),
         }
     }
 }

@@ -225,6 +225,7 @@ fn errata(drill: &DrillOutcome, look: &Look) -> String {
 fn notes(drill: &DrillOutcome, look: &Look) -> String {
     let lists = [
         ("provided by the environment (a real disaster needs it)", &drill.provided),
+        ("done before the loss by no page", &drill.prepared),
         ("corrections that other versions need", &drill.left_out),
         ("waived", &drill.waived),
     ];

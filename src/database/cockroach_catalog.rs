@@ -73,7 +73,7 @@ pub const DEFINITIONS: [(&str, &str); 9] = [
         "columns",
         concat!(
             "SELECT 'column ' || table_schema || '.' || table_name || '.' || column_name,
-                 ordinal_position::text || ' ' || data_type || coalesce('(' || character_maximum_length::text || ')', '')
+                 (row_number() OVER (PARTITION BY table_schema, table_name ORDER BY ordinal_position))::text || ' ' || data_type || coalesce('(' || character_maximum_length::text || ')', '')
                  || coalesce(' ' || numeric_precision::text || ',' || numeric_scale::text, '') || ' ' || udt_name
                  || CASE is_nullable WHEN 'YES' THEN '' ELSE ' not null' END || coalesce(' default ' || column_default, '')
                  || coalesce(' as ' || nullif(generation_expression, ''), '') || coalesce(' identity ' || identity_generation, '')

@@ -1,5 +1,5 @@
-//! Programs that no package registry carries: the real one is taken where this machine has it, and a stand-in of redrill's otherwise,
-//! for some of them only when it is asked for.
+//! Programs that no package registry carries: the real one is taken where this machine has it, and a stand-in otherwise, for some of
+//! them only when it is asked for. [`REAL_PROGRAMS`] is all that is known of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -7,12 +7,24 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::go_module::{FERRETDB, GoProgram};
 use super::{Finding, Fix, Tool};
 use crate::command;
 
+/// What stands for a program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum StandIn {
+    /// The file of the image's folder that is called like it.
+    Folder,
+    /// A program that Go builds; the folder has no such file.
+    Go(&'static GoProgram),
+}
+
 /// When a stand-in takes the place of the real program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StandIn {
+enum Leave {
+    /// Wherever the real program is not.
+    Always,
     /// With `--simulate`: without it, and without the real program, a drill is UNVERIFIED.
     WhenAskedFor,
 }
@@ -20,7 +32,7 @@ pub enum StandIn {
 /// A program that has a stand-in.
 #[derive(Debug, PartialEq, Eq)]
 pub struct RealProgram {
-    /// As PATH has it, and the image's file in whose place it is put.
+    /// As PATH has it, and as a Dockerfile copies what it takes the place of.
     pub name: &'static str,
     /// The environment variable that names one elsewhere.
     pub setting: &'static str,
@@ -29,17 +41,43 @@ pub struct RealProgram {
     /// What stands before the version in its answer.
     before: &'static str,
     minimum: (u32, u32),
-    pub stand_in: StandIn,
+    stand_in: StandIn,
+    leave: Leave,
+    /// What a drill on the stand-in does not prove.
+    unproven: &'static str,
 }
 
-pub static REAL_PROGRAMS: [RealProgram; 1] = [RealProgram {
-    name: "cockroach",
-    setting: "REDRILL_COCKROACH",
-    asking: &["version", "--build-tag"],
-    before: "v",
-    minimum: (22, 2),
-    stand_in: StandIn::WhenAskedFor,
-}];
+pub static REAL_PROGRAMS: [RealProgram; 2] = [
+    RealProgram {
+        name: "cockroach",
+        setting: "REDRILL_COCKROACH",
+        asking: &["version", "--build-tag"],
+        before: "v",
+        minimum: (22, 2),
+        stand_in: StandIn::Folder,
+        leave: Leave::WhenAskedFor,
+        unproven: "it proves the procedure, not what CockroachDB's own storage, jobs and SQL make of it",
+    },
+    RealProgram {
+        name: "mongod",
+        setting: "REDRILL_MONGOD",
+        asking: &["--version"],
+        before: "db version v",
+        minimum: (4, 2),
+        stand_in: StandIn::Go(&FERRETDB),
+        leave: Leave::Always,
+        unproven: "it proves the procedure, not how mongod recovers from files that were copied one by one while it wrote",
+    },
+];
+
+/// How it was looked for in vain.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Absence {
+    /// What is there and is not it: `/usr/bin/mongod is 3.6.8`.
+    pub seen: Option<String>,
+    /// Whether its setting named one, which is the only one that is meant then.
+    pub is_named: bool,
+}
 
 /// The one of this name.
 pub fn of(name: &str) -> Option<&'static RealProgram> {
@@ -48,7 +86,7 @@ pub fn of(name: &str) -> Option<&'static RealProgram> {
 
 /// What `--simulate` may be given.
 pub fn simulated_when_asked_for() -> Vec<&'static str> {
-    let asked = REAL_PROGRAMS.iter().filter(|program| program.stand_in == StandIn::WhenAskedFor);
+    let asked = REAL_PROGRAMS.iter().filter(|program| program.leave == Leave::WhenAskedFor);
     asked.map(|program| program.name).collect()
 }
 
@@ -59,9 +97,54 @@ impl RealProgram {
     }
 
     /// What a person does about it when it is not there.
-    pub fn remedy(&self) -> String {
-        let Self { name, setting, .. } = self;
-        format!("put {} into PATH or name it by {setting}, or run with `--simulate {name}`", self.wanted())
+    pub fn remedy(&self, absence: &Absence) -> String {
+        let (Self { name, setting, .. }, wanted) = (self, self.wanted());
+        let way = match (self.leave, absence.is_named) {
+            (Leave::WhenAskedFor, _) => {
+                format!("put {wanted} into PATH or name it by {setting}, or run with `--simulate {name}`")
+            }
+            (Leave::Always, false) => {
+                format!("put {wanted} into PATH or name it by {setting}; without it {} stands for it", self.stand_in())
+            }
+            (Leave::Always, true) => {
+                format!("name {wanted} by {setting}, or unset that and {} stands for it", self.stand_in())
+            }
+        };
+        absence.seen.iter().map(|seen| format!("{seen}: ")).chain([way]).collect()
+    }
+
+    /// Whether a drill may run on the stand-in: not on one that nobody asked for, and not in place of a program that somebody named.
+    pub fn may_be_stood_for(&self, absence: &Absence, simulate: &[String]) -> bool {
+        match self.leave {
+            Leave::Always => !absence.is_named,
+            Leave::WhenAskedFor => simulate.iter().any(|name| name == self.name),
+        }
+    }
+
+    /// What reports say of a drill on the stand-in.
+    pub fn why_simulated(&self, absence: &Absence) -> String {
+        let Self { name, setting, unproven, .. } = self;
+        let why = match (self.leave, &absence.seen) {
+            (Leave::WhenAskedFor, _) => format!("with `--simulate {name}` only"),
+            (Leave::Always, Some(seen)) => format!("{} being needed, and {seen}", self.wanted()),
+            (Leave::Always, None) => format!("which is neither in PATH nor named by {setting}"),
+        };
+        format!("{} stands for {name}, {why}: {unproven}", self.stand_in())
+    }
+
+    /// The stand-in, where Go builds it.
+    pub fn go_program(&self) -> Option<&'static GoProgram> {
+        match self.stand_in {
+            StandIn::Folder => None,
+            StandIn::Go(program) => Some(program),
+        }
+    }
+
+    fn stand_in(&self) -> String {
+        match self.stand_in {
+            StandIn::Folder => format!("redrill's own `{}`", self.name),
+            StandIn::Go(GoProgram { name, version, .. }) => format!("{name} {version}"),
+        }
     }
 
     /// The version in an answer; `None` where that is none of the real one's.
@@ -76,12 +159,11 @@ pub async fn examine(program: &RealProgram, needed_by: &BTreeSet<String>) -> Fin
     let setting = std::env::var_os(program.setting).filter(|path| !path.is_empty());
     let path = std::env::var_os("PATH").unwrap_or_default();
     let (found, seen) = look(program, &candidates(program.name, setting.as_ref(), &path)).await;
-    let remedy = match seen.or_else(|| setting.map(|path| format!("{} is no program", Path::new(&path).display()))) {
-        Some(seen) => format!("{seen}: {}", program.remedy()),
-        None => program.remedy(),
-    };
-    let fix = Some(Fix::StandIn);
-    Finding { what: program.wanted(), found, needed_by: needed_by.clone(), remedy, fix }
+    let is_named = setting.is_some();
+    let seen = seen.or_else(|| setting.map(|path| format!("{} is no program", Path::new(&path).display())));
+    let absence = Absence { seen, is_named };
+    let remedy = program.remedy(&absence);
+    Finding { what: program.wanted(), found, needed_by: needed_by.clone(), remedy, fix: Some(Fix::StandIn(absence)) }
 }
 
 /// One that is named is the only one that is meant.
@@ -125,54 +207,4 @@ fn number(version: &str) -> Option<(u32, u32)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn cockroach() -> &'static RealProgram {
-        of("cockroach").expect("cockroach")
-    }
-
-    fn program(folder: &Path, says: &str) -> PathBuf {
-        let path = folder.join("cockroach");
-        std::fs::write(&path, format!("#!/bin/sh\necho '{says}'\n")).expect("write");
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("mode");
-        path
-    }
-
-    #[tokio::test]
-    async fn a_release_that_is_new_enough_is_the_real_one() {
-        let folder = tempfile::tempdir().expect("folder");
-        let path = program(folder.path(), "v22.2.19");
-        let (found, _) = look(cockroach(), std::slice::from_ref(&path)).await;
-        assert_eq!(found, Some(Tool { path, version: "22.2.19".to_owned() }));
-    }
-
-    #[tokio::test]
-    async fn what_is_older_or_a_stand_in_is_not_and_is_named() {
-        let folder = tempfile::tempdir().expect("folder");
-        for (says, reason) in [("v21.1.0", "is 21.1.0"), ("redrill-stand-in", "does not say that it is a release")] {
-            let path = program(folder.path(), says);
-            let (found, seen) = look(cockroach(), &[path]).await;
-            assert!(found.is_none() && seen.as_deref().is_some_and(|seen| seen.ends_with(reason)), "{seen:?}");
-        }
-        let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("images/cockroach/cockroach");
-        assert_eq!(look(cockroach(), &[own]).await.0, None, "the stand-in itself");
-    }
-
-    #[test]
-    fn a_program_that_is_named_is_the_only_one_that_is_meant() {
-        let folder = tempfile::tempdir().expect("folder");
-        let path = program(folder.path(), "v22.2.19");
-        let in_path = OsString::from(folder.path());
-        assert_eq!(candidates("cockroach", None, &in_path), [path.canonicalize().expect("path")]);
-        assert!(candidates("cockroach", Some(&OsString::from("/none")), &in_path).is_empty());
-    }
-
-    #[test]
-    fn the_remedy_names_every_way_out() {
-        let remedy = cockroach().remedy();
-        for way in ["cockroach 22.2 or newer", "REDRILL_COCKROACH", "--simulate cockroach"] {
-            assert!(remedy.contains(way), "{remedy}");
-        }
-    }
-}
+mod tests;

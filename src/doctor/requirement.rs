@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::go_module::{FERRETDB, GCS_SERVER, GoProgram, HELM, HELM_DIFF};
-use super::{npm, python};
+use super::go_module::{GCS_SERVER, GoProgram, HELM, HELM_DIFF};
+use super::{npm, python, real_program};
 
 /// What is needed, and by what.
 #[derive(Debug, Clone, Default)]
@@ -84,7 +84,10 @@ impl Requirements {
         names.extend(self.npm.keys().map(|requirement| npm::name(requirement)));
         names.extend((!self.kubectl.is_empty()).then_some("kubectl"));
         names.extend(self.go.keys().map(|program| program.name));
-        names.extend(self.real.keys().map(String::as_str));
+        for program in self.real.keys().filter_map(|name| real_program::of(name)) {
+            names.insert(program.name);
+            names.extend(program.go_program().map(|stand_in| stand_in.name));
+        }
         names.insert("kernel");
         names
     }
@@ -112,7 +115,7 @@ impl Requirements {
         self.go(&GCS_SERVER, "the tests");
         self.go(&HELM, "the tests");
         self.go(&HELM_DIFF, "the tests");
-        self.go(&FERRETDB, "the tests");
+        self.real("mongod", "the tests");
         for package in ["gcc", "python3", "python3-dev", "python3-pip", "python3-psycopg2"] {
             self.package(package, "the tests");
         }

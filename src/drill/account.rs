@@ -132,6 +132,19 @@ pub async fn services(stage: &Stage) -> Result<Vec<ServiceState>, KubernetesErro
     Ok(account_pods(stage).await?.iter().flat_map(states).collect())
 }
 
+/// Why a service of the system's stack runs nothing and never will unless somebody does something about it; `None` while anything is
+/// under way.
+pub async fn cannot_start(stage: &Stage) -> Result<Option<String>, KubernetesError> {
+    let pods = account_pods(stage).await?;
+    if pods.iter().any(|pod| pod["metadata"]["annotations"][pace::UNDER_WAY].is_string()) {
+        return Ok(None);
+    }
+    let mut services = pods.iter().flat_map(states);
+    Ok(services.find_map(|service| {
+        Some(format!("ECS service {} cannot start a task: {}", service.name, service.cannot_start?))
+    }))
+}
+
 /// One run of a plan, as its clock would start it.
 pub async fn run_plan(stage: &Stage, step: &PlannedStep, name: &str) -> Ran {
     let mut ran = Ran::unseen(step, StepResult::Succeeded);

@@ -7,22 +7,24 @@ use crate::drill::operator::Operator;
 use crate::drill::pace::{self, Baseline, Settled};
 use crate::drill::ran::Ran;
 use crate::drill::record::{Halt, Record};
-use crate::drill::{Stage, account, chart, cron_job, fill};
+use crate::drill::{Assignment, Stage, account, chart, cron_job, fill, schedule, unready};
 use crate::outcome::{Phase, StepOutcome, StepResult, Waited};
 use crate::plan::{Action, PlannedStep};
-
-/// How long what a step touched may take to settle before a person gives up on it.
-const SETTLE: Duration = Duration::from_secs(300);
 
 /// Runs the steps in order and stops at the first that does not succeed; the others are written down as not run.
 ///
 /// Errs with what the phase has come to: the procedure's fault or the harness's.
-pub async fn run(stage: &mut Stage, record: &mut Record, steps: &[PlannedStep]) -> Result<(), Halt> {
+pub async fn run(
+    assignment: &Assignment<'_>,
+    stage: &mut Stage,
+    record: &mut Record,
+    steps: &[PlannedStep],
+) -> Result<(), Halt> {
     let started = Instant::now();
     let mut operator = Operator::sit_down(stage, record).await?;
     let baseline = Baseline::take(&stage.sites).await?;
     for (index, step) in steps.iter().enumerate() {
-        let halt = match one(stage, record, &mut operator, &baseline, step).await {
+        let halt = match one(assignment, stage, record, &mut operator, &baseline, step).await {
             Ok(()) => continue,
             Err(halt) => halt,
         };
@@ -34,7 +36,7 @@ pub async fn run(stage: &mut Stage, record: &mut Record, steps: &[PlannedStep]) 
         return Err(halt);
     }
     // The last step is over when what it touched has settled, as every other.
-    let waited = settle(stage, record, &baseline).await?;
+    let waited = settle(assignment, stage, record, &baseline).await?;
     if let (Some(last), false) = (record.outcome.steps.last_mut(), waited.is_empty()) {
         last.waited.extend(
             waited.into_iter().map(|waited| Waited { condition: format!("then {}", waited.condition), ..waited }),
@@ -47,6 +49,7 @@ pub async fn run(stage: &mut Stage, record: &mut Record, steps: &[PlannedStep]) 
 }
 
 async fn one(
+    assignment: &Assignment<'_>,
     stage: &mut Stage,
     record: &mut Record,
     operator: &mut Operator,
@@ -60,7 +63,7 @@ async fn one(
         text: step.label,
         program: step.program,
     });
-    let waited = match settle(stage, record, baseline).await {
+    let waited = match settle(assignment, stage, record, baseline).await {
         Ok(waited) => waited,
         Err(halt) => {
             let ran =
@@ -78,6 +81,7 @@ async fn one(
         Action::Removed { erratum } => Ran::unseen(step, StepResult::Removed { erratum: erratum.clone() }),
         Action::CronJob { object } => cron_job::run(stage, record, step, object).await,
         Action::BackupPlan { name } => account::run_plan(stage, step, name).await,
+        Action::Schedule { name, database } => schedule::run(assignment, stage, step, name, database).await,
         Action::Shell | Action::Edit { .. } | Action::Apply { .. } | Action::Compare { .. } | Action::Editor { .. } => {
             match fill::fill(step, stage, operator).await {
                 Ok(filled) => operator.perform(stage, record, step, filled).await,
@@ -100,18 +104,24 @@ async fn one(
 }
 
 /// Operator pace: errs as the procedure's fault when what it touched never settles.
-async fn settle(stage: &Stage, record: &Record, baseline: &Baseline) -> Result<Vec<Waited>, Halt> {
+async fn settle(
+    assignment: &Assignment<'_>,
+    stage: &Stage,
+    record: &Record,
+    baseline: &Baseline,
+) -> Result<Vec<Waited>, Halt> {
     let told = |condition: Option<String>| record.events().send(Happening::Waiting { condition });
     told(Some("what earlier steps touched".to_owned()));
-    let settled = pace::settle(&stage.sites, baseline, SETTLE).await;
+    let settled = pace::settle(&stage.sites, baseline, assignment.scenario.patience).await;
     told(None);
     match settled? {
         Settled::Yes(waited) => Ok(waited),
         Settled::No { last, after } => {
-            let pods = stage.pod_states().await?;
-            let pods = if pods.is_empty() { pods } else { format!("; {pods}") };
-            let after = after.as_secs();
-            Err(Halt::failed(format!("what earlier steps touched did not settle within {after}s: {last}{pods}")))
+            let mut words = vec![last];
+            words.extend(unready::anywhere(&stage.sites).await?);
+            let (after, words) = (after.as_secs(), words.join("; "));
+            let halt = Halt::failed(format!("what earlier steps touched did not settle within {after}s: {words}"));
+            Err(record.cleaned(halt))
         }
     }
 }

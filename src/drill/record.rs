@@ -9,7 +9,7 @@ use crate::drill::event::{EventSender, Happening};
 use crate::journal::{Journal, JournalError};
 use crate::outcome::{
     CheckKind, CheckOutcome, CheckResult, CredentialOutcome, DrillOutcome, Note, Phase, PhaseOutcome, PhaseResult,
-    StepOutcome,
+    SourceRef, StepOutcome,
 };
 use crate::redact::Redactor;
 
@@ -148,6 +148,12 @@ impl Record {
 
     pub fn notice(&self, text: &str) {
         self.events.send(Happening::Notice { text: self.clean(text) });
+    }
+
+    /// A command of the scenario's own, where it stands there and why it is done.
+    pub fn prepared(&mut self, source: &SourceRef, what: &str, why: &str) {
+        let note = Note { source: Some(source.clone()), what: self.clean(what), why: why.to_owned() };
+        self.outcome.prepared.push(note);
     }
 
     pub fn provided(&mut self, what: &str, why: &str) {

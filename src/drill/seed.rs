@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use crate::drill::credential;
 use crate::drill::evidence::Evidence;
-use crate::drill::record::Halt;
+use crate::drill::record::{Halt, Record};
 use crate::drill::stage::{FileProber, Ledger, PodProber, ask};
 use crate::drill::unanswered::Unanswered;
 use crate::drill::value::{self, ValueError, Values};
-use crate::drill::{Assignment, Stage, station};
+use crate::drill::{Assignment, Stage, chore, station};
 use crate::fingerprint::Fingerprint;
 use crate::outcome::Aim;
 use crate::probe::client::ClientError;
@@ -23,8 +23,15 @@ const LEDGER_DEADLINE: Duration = Duration::from_secs(60);
 /// Rows that must be there before the backup begins, and again after it, so that a prefix means something.
 pub const LEDGER_ROWS: u64 = 25;
 
-pub async fn run(assignment: &Assignment<'_>, stage: &mut Stage, evidence: &mut Evidence) -> Result<(), Halt> {
+pub async fn run(
+    assignment: &Assignment<'_>,
+    stage: &mut Stage,
+    record: &mut Record,
+    evidence: &mut Evidence,
+) -> Result<(), Halt> {
     let scenario = assignment.scenario;
+    chore::run(stage, record, &assignment.plan.prepared, "the applications' own part of the seed, which no page has")
+        .await?;
     let ledger = ledger_target(assignment, &stage.values).await?;
     if let Some(target) = &ledger {
         // Before anything is fingerprinted: its tables are part of the schema that has to come back.
@@ -68,6 +75,28 @@ pub async fn run(assignment: &Assignment<'_>, stage: &mut Stage, evidence: &mut 
         let request = Request::WriteNonce { target, label: "before".to_owned(), value: nonce.clone() };
         ask(&mut stage.prober, request).await?;
         evidence.nonce_before = Some(nonce);
+    }
+    Ok(())
+}
+
+/// Changes the living system as the drill says that it was since its backup. What it holds now has to come back.
+pub async fn since_backup(
+    assignment: &Assignment<'_>,
+    stage: &mut Stage,
+    record: &mut Record,
+    evidence: &mut Evidence,
+) -> Result<(), Halt> {
+    let chores = &assignment.plan.since_backup;
+    if chores.is_empty() {
+        return Ok(());
+    }
+    chore::run(stage, record, chores, "what changed the system between the backup and the loss").await?;
+    for name in &assignment.scenario.seed.databases {
+        let Some(database) = assignment.scenario.databases.get(name) else { continue };
+        let target = seeder(database, &stage.values).await?;
+        let nothing = Fingerprint::default();
+        let changed = fingerprint_database(&mut stage.prober, target, &database.live_tables, &nothing).await?;
+        evidence.databases.insert(name.clone(), changed);
     }
     Ok(())
 }

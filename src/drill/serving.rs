@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::drill::record::{Halt, Record};
-use crate::drill::stage::Stage;
+use crate::drill::stage::{self, Stage};
 use crate::drill::{Assignment, Course, unready, verify};
 use crate::kubernetes::{self, KubernetesError, wait_for};
 use crate::outcome::{CheckKind, CheckResult, Phase};
@@ -58,11 +58,13 @@ async fn look(
 
 /// Whether what is expected is seen, and if that is unready, has been seen for [`STAYS`] without a break.
 fn lasting(since: &mut Option<Instant>, now: Instant, seen: Readiness, expected: Readiness) -> bool {
-    if seen != expected {
+    // What is not there serves nobody either.
+    let is_so = seen == expected || (seen, expected) == (Readiness::Absent, Readiness::Unready);
+    if !is_so {
         *since = None;
         return false;
     }
-    expected == Readiness::Ready || now.duration_since(*since.get_or_insert(now)) >= STAYS
+    expected != Readiness::Unready || now.duration_since(*since.get_or_insert(now)) >= STAYS
 }
 
 /// What was seen to the last, and what the pods say to it.
@@ -77,7 +79,7 @@ async fn difference(stage: &Stage, serving: &Serving, last: &str, deadline: Dura
 async fn workload(stage: &Stage, serving: &Serving) -> Result<Option<Value>, KubernetesError> {
     let name = &serving.workload;
     let kubernetes = stage.cluster_of(name);
-    for kind in [kubernetes::DEPLOYMENT, kubernetes::STATEFUL_SET] {
+    for kind in [kubernetes::DEPLOYMENT, kubernetes::STATEFUL_SET, kubernetes::POD] {
         if let Some(workload) = kubernetes.get(kind, &name.namespace, &name.name).await? {
             return Ok(Some(workload));
         }
@@ -87,7 +89,11 @@ async fn workload(stage: &Stage, serving: &Serving) -> Result<Option<Value>, Kub
 
 /// Whether a workload has all the replicas that it asks for, or none; half of it is neither and counts as unready.
 fn readiness(workload: Option<&Value>) -> (Readiness, String) {
-    let Some(workload) = workload else { return (Readiness::Unready, "not there".to_owned()) };
+    let Some(workload) = workload else { return (Readiness::Absent, "not there".to_owned()) };
+    if workload["kind"] == "Pod" {
+        let readiness = if stage::is_ready(workload) { Readiness::Ready } else { Readiness::Unready };
+        return (readiness, format!("there: {}", stage::pod_state(workload)));
+    }
     let wanted = workload["spec"]["replicas"].as_i64().unwrap_or(1);
     let ready = workload["status"]["readyReplicas"].as_i64().unwrap_or_default();
     let is_ready = wanted > 0 && ready == wanted;
@@ -108,12 +114,14 @@ mod tests {
         assert_eq!(readiness(Some(&workload(2, json!(1)))), (Readiness::Unready, "1 of 2 ready".to_owned()));
         assert_eq!(readiness(Some(&workload(1, Value::Null))).0, Readiness::Unready);
         assert_eq!(readiness(Some(&workload(0, json!(0)))).0, Readiness::Unready);
-        assert_eq!(readiness(None).0, Readiness::Unready);
+        assert_eq!(readiness(None), (Readiness::Absent, "not there".to_owned()));
+        let pod = json!({"kind": "Pod", "status": {"phase": "Running"}});
+        assert_eq!(readiness(Some(&pod)), (Readiness::Unready, "there: Running".to_owned()));
     }
 
     #[test]
     fn a_moment_without_readiness_is_not_taken_for_having_noticed() {
-        use Readiness::{Ready, Unready};
+        use Readiness::{Absent, Ready, Unready};
         let start = Instant::now();
         let mut since = None;
         let mut seen = |readiness, after: u64, expected| {
@@ -124,6 +132,10 @@ mod tests {
         for (readiness, after, lasts) in looks {
             assert_eq!(seen(readiness, after, Unready), lasts, "after {after}s");
         }
+        assert!(
+            seen(Absent, 8, Absent) && !seen(Unready, 8, Absent),
+            "what is there is not absent, whatever its state"
+        );
         assert!(seen(Ready, 8, Ready), "what is ready is ready at once: that it stays so is looked at in the end");
     }
 }

@@ -26,6 +26,15 @@ impl Unanswered {
         ))
     }
 
+    /// With what is known of the system beside it.
+    pub fn because(self, why: &str) -> Self {
+        match self {
+            Self::Refused { reason } => Self::Refused { reason: format!("{reason}; {why}") },
+            Self::Unknown { reason } => Self::Unknown { reason: format!("{reason}; {why}") },
+            Self::NoProber(halt) => Self::NoProber(halt),
+        }
+    }
+
     /// For questions about what a procedure was to bring back, answered once before: a system that refuses now did not
     /// come back.
     pub fn of_a_recovery(self) -> Halt {

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::drill::restart::selects;
+use crate::drill::site::Site;
 use crate::drill::stage::{is_ready, pod_state};
 use crate::kubernetes::{self, Kubernetes, KubernetesError};
 
@@ -10,21 +11,39 @@ use crate::kubernetes::{self, Kubernetes, KubernetesError};
 pub async fn reasons(kubernetes: &Kubernetes, workload: &Value) -> Result<Vec<String>, KubernetesError> {
     let namespace = workload["metadata"]["namespace"].as_str().unwrap_or_default();
     let selector = workload["spec"]["selector"]["matchLabels"].as_object().cloned().unwrap_or_default();
-    let mut pods = kubernetes.list(kubernetes::POD, namespace).await?;
-    pods.retain(|pod| selects(&selector, pod) && !is_ready(pod));
-    let events = if pods.is_empty() { Vec::new() } else { kubernetes.list(kubernetes::EVENT, namespace).await? };
     let mut reasons = Vec::new();
-    for pod in &pods {
-        let name = pod["metadata"]["name"].as_str().unwrap_or_default();
-        // A pod that never ran, or runs several containers, has no log that can be asked for.
-        let log = kubernetes.log(namespace, name).await.unwrap_or_default();
-        reasons.push(reason(namespace, name, pod, &events, &log));
+    for pod in kubernetes.list(kubernetes::POD, namespace).await? {
+        if selects(&selector, &pod) && !is_ready(&pod) {
+            reasons.push(ask(kubernetes, &pod, &kubernetes::describe(&pod)).await?);
+        }
     }
     Ok(reasons)
 }
 
-fn reason(namespace: &str, name: &str, pod: &Value, events: &[Value], log: &str) -> String {
-    let mut words = format!("Pod {namespace}/{name}: {}", pod_state(pod));
+/// The same about every pod of the system that is not ready, and has not ended as it should.
+pub async fn anywhere(sites: &[Site]) -> Result<Vec<String>, KubernetesError> {
+    let mut reasons = Vec::new();
+    for site in sites {
+        for pod in site.list(&[kubernetes::POD]).await? {
+            if !is_ready(&pod) && pod["status"]["phase"] != "Succeeded" {
+                reasons.push(ask(&site.kubernetes, &pod, &site.describe(&pod)).await?);
+            }
+        }
+    }
+    Ok(reasons)
+}
+
+async fn ask(kubernetes: &Kubernetes, pod: &Value, title: &str) -> Result<String, KubernetesError> {
+    let field = |name: &str| pod["metadata"][name].as_str().unwrap_or_default();
+    let (namespace, name) = (field("namespace"), field("name"));
+    let events = kubernetes.list(kubernetes::EVENT, namespace).await?;
+    // A pod that never ran, or runs several containers, has no log that can be asked for.
+    let log = kubernetes.log(namespace, name).await.unwrap_or_default();
+    Ok(reason(title, name, pod, &events, &log))
+}
+
+fn reason(title: &str, name: &str, pod: &Value, events: &[Value], log: &str) -> String {
+    let mut words = format!("{title}: {}", pod_state(pod));
     let warnings = events.iter().filter(|event| event["type"] == "Warning" && event["involvedObject"]["name"] == name);
     let last = warnings.max_by_key(|event| event["lastTimestamp"].as_str());
     if let Some(message) = last.and_then(|event| event["message"].as_str()) {
@@ -52,7 +71,7 @@ mod tests {
             event("web-1", "Normal", "2026-11-21T10:00:03Z", "Started container"),
             event("web-2", "Warning", "2026-11-21T10:00:04Z", "Back-off"),
         ];
-        let told = |events: &[Value], log: &str| reason("shop", "web-1", &pod, events, log);
+        let told = |events: &[Value], log: &str| reason("Pod shop/web-1", "web-1", &pod, events, log);
         assert_eq!(told(&events, ""), "Pod shop/web-1: Running, Readiness probe failed: password refused");
         let log = "listening\nFATAL: who are you?\n\n";
         assert_eq!(told(&[], log), "Pod shop/web-1: Running, its log ends with `FATAL: who are you?`");

@@ -3,19 +3,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 mod pieces;
+mod reader;
 mod slots;
+mod step;
 
 use pieces::part_of;
+use reader::Reader;
+use step::{Visit, by_its_clock};
 
 use super::bound::{self, OfLines};
-use super::erratum::{self, Correction, Inserted};
+use super::erratum::{self, Correction};
 use super::locate::{self, StepPlace};
-use super::{Action, AppliedErratum, AsWritten, DrillPlan, Plan, PlannedStep, SlotText, coverage};
+use super::{Action, AppliedErratum, AsWritten, DrillPlan, Plan, PlannedStep, coverage};
 use crate::outcome::{Note, Phase, ProgramLabel, SourceRef, TextLabel};
 use crate::problem::Problems;
-use crate::runbook::{Procedure, Runbook, Step, StepKind};
-use crate::scenario::{Binding, Deed, Drill, ErratumKind, ObjectName, Part, Scenario, SlotBinding, Terminal, Waiver};
-use crate::session::{self, SessionKind};
+use crate::runbook::Runbook;
+use crate::scenario::{Binding, Deed, Drill, ObjectName, Part, Scenario, Waiver};
 
 impl Plan {
     /// Plans every drill of the scenario. Errors with every problem there is: drift of bindings, errata and waivers,
@@ -86,8 +89,10 @@ impl<'s> Planner<'s> {
             archive: drill.archive,
             recovers_to: drill.recovers_to,
             in_service: drill.in_service,
+            prepared: self.scenario.seed.commands.iter().filter(|chore| chore.is_of(&drill.name)).cloned().collect(),
             earlier,
             backup,
+            since_backup: drill.since_backup.clone(),
             restore,
             reconcile,
             errata: once(errata),
@@ -103,6 +108,11 @@ impl<'s> Planner<'s> {
                 // Nothing of the system's own programs runs: the service copies files.
                 vec![by_its_clock(format!("BackupPlan {name}"), action, ProgramLabel::Real, source, phase)]
             }
+            Part::Schedule { name, database, source } => {
+                let action = Action::Schedule { name: name.clone(), database: database.clone() };
+                let program = self.of_the_system();
+                vec![by_its_clock(format!("schedule {name} of {database}"), action, program, source, phase)]
+            }
             Part::Procedure { name, source } => match locate::procedure(self.runbook, name, source) {
                 Ok(index) => self.procedure(index, phase, reported),
                 Err(problem) => {
@@ -114,202 +124,100 @@ impl<'s> Planner<'s> {
     }
 
     fn cron_job(&self, object: &ObjectName, source: &SourceRef, phase: Phase) -> PlannedStep {
-        // Which programs its pods run is in the manifests; until they run, the weakest label that the scenario names.
+        let action = Action::CronJob { object: object.clone() };
+        by_its_clock(format!("CronJob {object}"), action, self.of_the_system(), source, phase)
+    }
+
+    /// Which programs the system's pods run is in the manifests; until they run, the weakest label that the scenario names.
+    fn of_the_system(&self) -> ProgramLabel {
         let images = self.scenario.images.values().map(|image| image.program);
         let program = self.scenario.programs.values().copied().chain(images).max_by_key(|label| weakness(*label));
-        let action = Action::CronJob { object: object.clone() };
-        by_its_clock(format!("CronJob {object}"), action, program.unwrap_or(ProgramLabel::Real), source, phase)
+        program.unwrap_or(ProgramLabel::Real)
     }
 
     fn procedure(&mut self, index: usize, phase: Phase, reported: &mut Reported<'_>) -> Vec<PlannedStep> {
         let runbook = self.runbook;
         let procedure = &runbook.procedures[index];
         let mut planned = Vec::new();
-        let mut reader = SessionKind::Shell;
+        let mut reader = Reader::shell();
         for (number, step) in procedure.steps.iter().enumerate() {
             let place = StepPlace { procedure: index, step: number };
             let pieces = self.pieces(place, step);
             let corrections = self.corrections_of(place, &pieces, reported.drill);
             for (piece, corrections) in pieces.iter().zip(corrections) {
-                let own = part_of(step, piece);
                 if bound::about(self.waivers.get(&place), &piece.lines).is_some() {
                     continue;
                 }
-                let corrected = erratum::apply(own.kind.text(), &corrections);
+                let own = part_of(step, piece);
                 let binding = bound::about(self.bindings.get(&place), &piece.lines);
-                let terminal = binding.map_or(Terminal::Same, |binding| binding.terminal);
-                let binding = binding.filter(|_| corrected.removed_by.is_none());
-                if let Some(Deed::Provided(why)) = binding.map(|binding| &binding.deed) {
-                    self.run.insert(place);
-                    let (source, what) = (Some(own.source.clone()), own.kind.text().to_owned());
-                    reported.provided.push(Note { source, what, why: why.clone() });
-                    continue;
-                }
-                reported.errata.extend(corrections.iter().map(|correction| erratum::report(correction, &own)));
-                planned.extend(
-                    corrected.before.into_iter().map(|insert| self.inserted(insert, procedure, &own, phase, terminal)),
-                );
-                let done = match corrected.removed_by {
-                    Some(erratum) => Some(removed(erratum, procedure, &own, phase)),
-                    None => self.step(binding, procedure, &own, corrected.text, phase, reader),
-                };
-                match done {
-                    Some(mut done) => {
+                let visit = Visit { phase, procedure: &procedure.name, step: &own, binding };
+                match self.visited(visit, &corrections, &mut reader, reported) {
+                    Visited::Done(steps) => {
                         self.run.insert(place);
-                        if !corrected.changed_by.is_empty() {
-                            done.label = TextLabel::Corrected;
-                        }
-                        done.errata.extend(corrected.changed_by);
-                        if done.action == Action::Shell && done.terminal == Terminal::Same {
-                            reader = session::after(reader, &done.text);
-                        }
-                        planned.push(done);
+                        planned.extend(steps);
                     }
-                    None => drop(self.unbound.insert(place)),
+                    Visited::Unbound(beside) => {
+                        self.unbound.insert(place);
+                        planned.extend(beside);
+                    }
                 }
-                planned.extend(
-                    corrected.after.into_iter().map(|insert| self.inserted(insert, procedure, &own, phase, terminal)),
-                );
             }
         }
         planned
     }
 
-    /// A command that an erratum puts beside a step, in the terminal of that step.
-    fn inserted(
+    /// What comes of a step, with what errata put before and behind it. `reader` is what reads the first terminal.
+    fn visited(
         &mut self,
-        Inserted { command, erratum }: Inserted<'_>,
-        procedure: &Procedure,
-        beside: &Step,
-        phase: Phase,
-        terminal: Terminal,
-    ) -> PlannedStep {
-        let slots = self.find_slots(command, SlotText::Command, &[]);
-        PlannedStep {
-            phase,
-            source: beside.source.clone(),
-            procedure: procedure.name.clone(),
-            item: beside.item,
-            documented: None,
-            label: match erratum.kind {
-                ErratumKind::Wrong => TextLabel::Corrected,
-                ErratumKind::Undocumented => TextLabel::Undocumented,
-            },
-            program: self.program(command),
-            text: command.to_owned(),
-            action: Action::Shell,
-            terminal,
-            human: None,
-            errata: vec![erratum.id.clone()],
-            slots,
+        visit: Visit<'_, 's>,
+        corrections: &[Correction<'s>],
+        reader: &mut Reader,
+        reported: &mut Reported<'_>,
+    ) -> Visited {
+        let step = visit.step;
+        let corrected = erratum::apply(step.kind.text(), corrections);
+        // What is taken out is not done by any binding, and neither is it provided.
+        let own = Visit { binding: visit.binding.filter(|_| corrected.removed_by.is_none()), ..visit };
+        if let Some(Deed::Provided(why)) = own.binding.map(|binding| &binding.deed) {
+            let (source, what) = (Some(step.source.clone()), step.kind.text().to_owned());
+            reported.provided.push(Note { source, what, why: why.clone() });
+            return Visited::Done(Vec::new());
         }
-    }
-
-    /// The step itself; `None` where it is no command and nothing says what a person does with it.
-    fn step(
-        &mut self,
-        binding: Option<&'s Binding>,
-        procedure: &Procedure,
-        step: &Step,
-        corrected: String,
-        phase: Phase,
-        reader: SessionKind,
-    ) -> Option<PlannedStep> {
-        let is_command = matches!(step.kind, StepKind::Command { .. });
-        let (text, action, label) = match binding.map(|binding| &binding.deed) {
-            Some(Deed::Run(command)) if is_command => (command.clone(), Action::Shell, TextLabel::Equivalent),
-            Some(Deed::Run(command)) => (command.clone(), Action::Apply { content: corrected }, TextLabel::Equivalent),
-            Some(Deed::Compare(command)) => {
-                (command.clone(), Action::Compare { content: corrected }, TextLabel::Equivalent)
-            }
-            Some(Deed::Edit { file, script }) => {
-                (script.clone(), Action::Edit { file: file.clone() }, TextLabel::Equivalent)
-            }
-            Some(Deed::Editor(script)) => (corrected, Action::Editor { script: script.clone() }, TextLabel::Equivalent),
-            Some(Deed::Human) => (corrected, Action::Human, TextLabel::Human),
-            None if is_command || reader == SessionKind::Sql && is_sql(&step.kind) => {
-                (corrected, Action::Shell, TextLabel::Verbatim)
-            }
-            Some(Deed::Provided(_)) | None => return None,
+        reported.errata.extend(corrections.iter().map(|correction| erratum::report(correction, step)));
+        let mut steps: Vec<_> = Vec::new();
+        for insert in corrected.before {
+            let mut inserted = self.inserted(insert, &visit);
+            reader.read(&mut inserted);
+            steps.push(inserted);
+        }
+        let done = match corrected.removed_by {
+            Some(erratum) => Some(own.removed(erratum)),
+            None => self.step(&own, corrected.text, reader.kind),
         };
-        let own: Vec<&SlotBinding> = binding.map(|binding| binding.slots.iter().collect()).unwrap_or_default();
-        let mut slots = Vec::new();
-        if action != Action::Human {
-            slots = self.find_slots(&text, SlotText::Command, &own);
+        let is_done = done.is_some();
+        if let Some(mut done) = done {
+            if !corrected.changed_by.is_empty() {
+                done.label = TextLabel::Corrected;
+            }
+            done.errata.extend(corrected.changed_by);
+            reader.read(&mut done);
+            steps.push(done);
         }
-        if let Action::Apply { content }
-        | Action::Compare { content }
-        | Action::Editor { script: content }
-        | Action::Edit { file: content } = &action
-        {
-            slots.extend(self.find_slots(content, SlotText::Content, &own));
+        for insert in corrected.after {
+            let mut inserted = self.inserted(insert, &visit);
+            reader.read(&mut inserted);
+            steps.push(inserted);
         }
-        self.refuse_ambiguous_slots(&own, &slots);
-        let is_documented = action == Action::Shell && label == TextLabel::Verbatim;
-        if is_command && (is_documented || matches!(action, Action::Editor { .. })) {
-            self.refuse_open_places(&text, &slots, step);
-        }
-        Some(PlannedStep {
-            phase,
-            source: step.source.clone(),
-            procedure: procedure.name.clone(),
-            item: step.item,
-            documented: Some(step.kind.text().to_owned()),
-            program: self.program(&text),
-            text,
-            label,
-            action,
-            terminal: binding.map_or(Terminal::Same, |binding| binding.terminal),
-            human: binding.and_then(|binding| binding.human.clone()),
-            errata: Vec::new(),
-            slots,
-        })
-    }
-
-    /// The weakest label of the scenario's programs that are named in a command.
-    fn program(&self, text: &str) -> ProgramLabel {
-        let words = text.split(|c: char| !c.is_alphanumeric() && !matches!(c, '.' | '_' | '-'));
-        let labels = words.filter_map(|word| self.scenario.programs.get(word).copied());
-        labels.max_by_key(|label| weakness(*label)).unwrap_or(ProgramLabel::Real)
+        if is_done { Visited::Done(steps) } else { Visited::Unbound(steps) }
     }
 }
 
-/// One run of what otherwise runs by a clock.
-fn by_its_clock(what: String, action: Action, program: ProgramLabel, source: &SourceRef, phase: Phase) -> PlannedStep {
-    PlannedStep {
-        phase,
-        source: source.clone(),
-        item: None,
-        documented: None,
-        text: format!("one run of {what}, as its clock would start it"),
-        procedure: what,
-        label: TextLabel::Equivalent,
-        program,
-        action,
-        terminal: Terminal::Same,
-        human: None,
-        errata: Vec::new(),
-        slots: Vec::new(),
-    }
-}
-
-/// A step that an erratum takes out: it stays in the plan, and in every report, as what is not run.
-fn removed(erratum: String, procedure: &Procedure, step: &Step, phase: Phase) -> PlannedStep {
-    PlannedStep {
-        phase,
-        source: step.source.clone(),
-        procedure: procedure.name.clone(),
-        item: step.item,
-        documented: Some(step.kind.text().to_owned()),
-        text: step.kind.text().to_owned(),
-        label: TextLabel::Corrected,
-        program: ProgramLabel::Real,
-        errata: vec![erratum.clone()],
-        action: Action::Removed { erratum },
-        terminal: Terminal::Same,
-        human: None,
-        slots: Vec::new(),
-    }
+/// What came of a step.
+enum Visited {
+    /// It is run, taken out or provided.
+    Done(Vec<PlannedStep>),
+    /// Nothing says what to do with it; what errata put beside it is run.
+    Unbound(Vec<PlannedStep>),
 }
 
 /// What a drill's plan says beside its steps.
@@ -318,16 +226,6 @@ struct Reported<'d> {
     drill: &'d str,
     errata: Vec<AppliedErratum>,
     provided: Vec<Note>,
-}
-
-/// Whether a fragment is what a person types where psql reads.
-fn is_sql(kind: &StepKind) -> bool {
-    const LANGUAGES: [&str; 6] = ["sql", "psql", "postgres", "postgresql", "pgsql", "plpgsql"];
-    let StepKind::Fragment { text, language, .. } = kind else { return false };
-    match language {
-        Some(language) => LANGUAGES.contains(&language.to_ascii_lowercase().as_str()),
-        None => text.trim_end().ends_with(';'),
-    }
 }
 
 /// What was done earlier may be done again, and is said once.

@@ -136,6 +136,7 @@ impl PlannedStep {
             Action::Shell
             | Action::CronJob { .. }
             | Action::BackupPlan { .. }
+            | Action::Schedule { .. }
             | Action::Human
             | Action::Removed { .. } => None,
         };

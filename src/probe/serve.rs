@@ -2,11 +2,13 @@
 
 use std::io;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 
 use super::{DatabaseTarget, Error, Reply, Request, archive, files, isolation, ledger, login};
+use crate::database::cockroach_schedule::ScheduleRun;
 use crate::database::{self, LedgerRows};
 
 /// No request is anywhere near this long: a greater length is a stream out of step.
@@ -133,6 +135,12 @@ async fn carry_out(request: Request) -> Result<Reply, Error> {
             database::corrupt(&target).await?;
             Reply::Done
         }
+        Request::RunSchedule { target, name, deadline_millis } => {
+            match database::run_schedule(&target, &name, Duration::from_millis(deadline_millis)).await? {
+                ScheduleRun::NoSuchSchedule => Reply::NoSuchSchedule,
+                ScheduleRun::Ended { job, error } => Reply::ScheduleRan { job, error },
+            }
+        }
         Request::Isolation { addresses } => Reply::Reached { addresses: isolation::reached(&addresses).await },
         Request::FirstWrite { target, deadline_millis } => {
             Reply::Wrote { at_micros: ledger::first_write(&target, deadline_millis).await? }
@@ -172,6 +180,7 @@ fn doing(request: &Request) -> String {
         Request::ReadArchiver { target } => format!("ask for the archiver of {}", target.place()),
         Request::ReadIdentifier { target } => format!("ask whose data is in {}", target.place()),
         Request::CorruptDatabase { target } => format!("corrupt {}", target.place()),
+        Request::RunSchedule { target, name, .. } => format!("run the schedule {name} of {}", target.place()),
         Request::Isolation { .. } => "probe isolation".into(),
         Request::FirstWrite { target, .. } => format!("write to {}", target.place()),
     }

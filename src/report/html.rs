@@ -175,6 +175,7 @@ fn notes(drill: &DrillOutcome) -> Vec<NoteList> {
         NoteList { title: "Not covered", notes: lines(&drill.uncovered) },
         NoteList { title: "Stand-ins", notes: lines(&drill.simulated) },
         NoteList { title: "Provided by the environment (a real disaster needs it)", notes: lines(&drill.provided) },
+        NoteList { title: "Done before the loss by no page", notes: lines(&drill.prepared) },
         NoteList { title: "Corrections that other versions need", notes: lines(&drill.left_out) },
         NoteList { title: "Waived", notes: lines(&drill.waived) },
     ];

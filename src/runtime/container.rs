@@ -107,7 +107,7 @@ impl ContainerRuntime {
         let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&config.log_directory);
         made.map_err(|error| failed(format!("make {}", config.log_directory.display()), error))?;
         let engine = Engine::connect(&config.run, &config.lock).await?;
-        image_exists(&engine, &config.image).await?;
+        image::must_be_there(&engine.docker, &config.image).await?;
         let (ends, listening) = Ends::listen(&engine);
         let logs = Logs::new(config.log_directory);
         let made = async {
@@ -215,14 +215,6 @@ fn hosts_file(pod: &Pod, hosts: &[HostEntry]) -> String {
     file
 }
 
-/// testcontainers pulls an image that is not there: a drill must not run what it happens to find outside.
-async fn image_exists(engine: &Engine, reference: &str) -> Result<(), RuntimeError> {
-    match is_on_engine(&engine.docker, reference).await? {
-        true => Ok(()),
-        false => Err(not_found("image on the engine", reference)),
-    }
-}
-
 #[async_trait]
 impl PodRuntime for ContainerRuntime {
     async fn create_pod(&self, sandbox: &PodSandbox) -> Result<IpAddr, RuntimeError> {
@@ -252,7 +244,7 @@ impl PodRuntime for ContainerRuntime {
     }
 
     async fn create(&self, spec: &ContainerSpec) -> Result<(), RuntimeError> {
-        image_exists(&self.engine, &spec.image.reference).await?;
+        image::must_be_there(&self.engine.docker, &spec.image.reference).await?;
         let mut state = self.state();
         if !state.pods.contains_key(&spec.id.pod) {
             return Err(not_found("pod", &spec.id.pod.0));

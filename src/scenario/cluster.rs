@@ -29,8 +29,8 @@ impl ScenarioReader<'_> {
             None => None,
         };
         let chart = match declared {
-            Some(("helm", node)) => Some(self.chart(node)?),
-            Some(_) | None => None,
+            Some(("helm", node)) => self.chart(node).map(Some),
+            Some(_) | None => Some(None),
         };
         let namespace = fields.optional("namespace", |node| r.text(node));
         fields.close();
@@ -39,7 +39,7 @@ impl ScenarioReader<'_> {
             Some(("cloud-formation", node)) => Some(self.stack(node, &namespace)?),
             Some(_) | None => None,
         };
-        Some(SystemSource { clusters: clusters?, chart, stack, namespace, source: r.source(node.line) })
+        Some(SystemSource { clusters: clusters?, chart: chart?, stack, namespace, source: r.source(node.line) })
     }
 
     fn stack(&self, node: &Node, namespace: &str) -> Option<StackSystem> {

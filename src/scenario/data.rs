@@ -86,6 +86,8 @@ pub struct Seed {
     pub databases: Vec<String>,
     pub files: Vec<String>,
     pub size: SeedSize,
+    /// What applications put in themselves, beside what redrill does.
+    pub commands: Vec<super::Chore>,
 }
 
 impl Database {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::file::ScenarioReader;
 use super::yaml::Node;
-use super::{Loss, ObjectName, ValueFrom};
+use super::{Chore, Loss, ObjectName, ValueFrom};
 use crate::outcome::SourceRef;
 
 /// Whether applications write while the backup is taken.
@@ -22,6 +22,8 @@ pub struct Drill {
     /// What was done to the seeded system before: a restore of last year, say.
     pub earlier: Vec<Part>,
     pub backup: Vec<Part>,
+    /// What changed the living system between the backup and the loss, as a new version does. The restore has to come to the same.
+    pub since_backup: Vec<Chore>,
     /// Empty: nothing is lost, and the living system is held against what it was.
     pub restore: Vec<Part>,
     pub reconcile: Vec<Part>,
@@ -45,6 +47,8 @@ pub enum Part {
     CronJob { object: ObjectName, source: SourceRef },
     /// One run of a plan of the account's, as its clock would start it.
     BackupPlan { name: String, source: SourceRef },
+    /// One run of a schedule that the database keeps itself, as its clock would start it.
+    Schedule { name: String, database: String, source: SourceRef },
 }
 
 /// How a database's archiver stands when the procedures that set it up have run and time has passed.
@@ -95,7 +99,7 @@ pub struct Archiving {
 /// A workload that has to be ready, or must not be, at moments of a drill.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Serving {
-    /// A Deployment or StatefulSet.
+    /// A Deployment or StatefulSet; one that has to be absent may be a pod that stands alone.
     pub workload: ObjectName,
     pub expected: BTreeMap<Checkpoint, Readiness>,
     /// Drills that it is looked at in; empty: all.
@@ -107,6 +111,7 @@ pub struct Serving {
 pub enum Readiness {
     Ready,
     Unready,
+    Absent,
 }
 
 pub(super) const CHECKPOINTS: [(&str, Checkpoint); 4] = [
@@ -115,6 +120,13 @@ pub(super) const CHECKPOINTS: [(&str, Checkpoint); 4] = [
     ("restored", Checkpoint::Restored),
     ("reconciled", Checkpoint::Reconciled),
 ];
+
+impl Serving {
+    /// Whether it is expected of it only that it is not there.
+    pub fn is_absence(&self) -> bool {
+        self.expected.values().all(|expected| *expected == Readiness::Absent)
+    }
+}
 
 impl Checkpoint {
     /// As the scenario writes it.
@@ -133,6 +145,7 @@ impl Readiness {
         match self {
             Self::Ready => "ready",
             Self::Unready => "unready",
+            Self::Absent => "absent",
         }
     }
 }
@@ -154,6 +167,7 @@ impl ScenarioReader<'_> {
         let parts = |node: &Node| r.list(node, |node| self.part(node));
         let earlier = fields.or_default("earlier", parts);
         let backup = fields.required("backup", parts);
+        let since_backup = fields.or_default("since-backup", |node| r.list(node, |node| self.command(node)));
         let restore = fields.or_default("restore", parts);
         let reconcile = fields.or_default("reconcile", parts);
         let loss = fields.optional("loss", |node| self.loss(node));
@@ -174,6 +188,7 @@ impl ScenarioReader<'_> {
             writers: writers?.unwrap_or(Writers::Quiet),
             earlier: earlier?,
             backup: backup?,
+            since_backup: since_backup?,
             restore: restore?,
             reconcile: reconcile?,
             loss: loss?,
@@ -193,10 +208,13 @@ impl ScenarioReader<'_> {
         let refuse = |why: &str| self.reader.problem(node.line, why);
         let has = |field: &str| node.get(field).is_some();
         let archive = node.get("archive").and_then(Node::text);
-        if !has("restore") && (has("loss") || has("reconcile") || has("in-service")) {
+        if !has("restore") && ["loss", "reconcile", "in-service", "since-backup"].into_iter().any(has) {
             refuse(
-                "a drill without `restore` loses nothing: take `loss`, `reconcile` and `in-service` out, or restore",
+                "a drill without `restore` loses nothing: take `loss`, `reconcile`, `in-service` and `since-backup` out, or restore",
             );
+        }
+        if archive.is_some() && has("since-backup") {
+            refuse("a log that is shipped has what came `since-backup`: leave it out, or `archive`");
         }
         if has("restore") && archive == Some("stopped") {
             refuse("`archive: stopped` is of a drill that loses nothing: take `restore` out");
@@ -219,9 +237,15 @@ impl ScenarioReader<'_> {
         let r = self.reader;
         let source = r.source(node.line);
         let mut fields = r.fields(node)?;
-        let part = match fields.one_of(&["procedure", "cron-job", "backup-plan"]) {
+        let part = match fields.one_of(&["procedure", "cron-job", "backup-plan", "schedule"]) {
             Some(("procedure", node)) => r.text(node).map(|name| Part::Procedure { name, source }),
             Some(("backup-plan", node)) => r.text(node).map(|name| Part::BackupPlan { name, source }),
+            Some(("schedule", node)) => {
+                let kind = crate::database::DatabaseKind::Cockroach;
+                let database = fields
+                    .required("database", |node| self.database_of(node, kind, "a schedule of the database's own"));
+                r.text(node).zip(database).map(|(name, database)| Part::Schedule { name, database, source })
+            }
             Some((_, node)) => r.object_name(node).map(|object| Part::CronJob { object, source }),
             None => None,
         };
@@ -244,7 +268,7 @@ impl ScenarioReader<'_> {
         let r = self.reader;
         let mut fields = r.fields(node)?;
         let workload = fields.required("workload", |node| r.object_name(node));
-        let words = [("ready", Readiness::Ready), ("unready", Readiness::Unready)];
+        let words = [("ready", Readiness::Ready), ("unready", Readiness::Unready), ("absent", Readiness::Absent)];
         let expected = fields.required("at", |node| self.by_checkpoint(node, &words));
         let drills = self.drill_names(&mut fields);
         fields.close();
@@ -319,7 +343,7 @@ mod tests {
         let living = "backup: [{ procedure: Manual Backup }]";
         let living_and_stopped = "backup: [{ procedure: Manual Backup }], archive: stopped";
         let cases = [
-            (format!("{living}, reconcile: []"), ARCHIVING, "take `loss`, `reconcile` and `in-service` out"),
+            (format!("{living}, reconcile: []"), ARCHIVING, "take `loss`, `reconcile`, `in-service` and"),
             (format!("{living}, archive: drained"), ARCHIVING, "unless it is `stopped`"),
             (format!("{PARTS}, archive: stopped"), ARCHIVING, "take `restore` out"),
             (format!("{PARTS}, archive: drained"), "", "its database has to be in `archiving`"),

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use jiff::civil::Date;
 
@@ -37,6 +38,9 @@ impl Scenario {
         problems.or(scenario)
     }
 }
+
+/// Of an operator: longer than a sound system takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Databases that `archiving` names.
 fn archived(root: &Node) -> Vec<String> {
@@ -109,6 +113,7 @@ impl<'r> ScenarioReader<'r> {
         let drills = fields.required("drills", |node| self.read_drills(node));
         let credentials = fields.or_default("credentials", |node| self.credentials(node));
         let serving = fields.or_default("serving", |node| r.list(node, |node| self.serving(node)));
+        let patience = fields.optional("patience", |node| r.duration(node));
         let bindings = fields.or_default("bindings", |node| r.list(node, |node| self.binding(node)));
         let waivers = fields.or_default("waivers", |node| r.list(node, |node| self.waiver(node)));
         let errata = fields.or_default("errata", |node| self.errata(node));
@@ -137,6 +142,7 @@ impl<'r> ScenarioReader<'r> {
             drills: drills?,
             credentials: credentials?,
             serving: serving?,
+            patience: patience?.unwrap_or(PATIENCE),
             bindings: bindings?,
             waivers: waivers?,
             errata: errata?,
@@ -201,11 +207,12 @@ impl<'r> ScenarioReader<'r> {
             fields.or_default("databases", |node| r.list(node, |node| r.reference(node, "database", &self.databases)));
         let files = fields.or_default("files", |node| r.list(node, |node| r.reference(node, "file tree", &self.files)));
         let size = fields.required("size", |node| r.size(node));
+        let commands = fields.or_default("commands", |node| r.list(node, |node| self.chore(node)));
         fields.close();
         if node.get("databases").is_none() && node.get("files").is_none() {
             return r.refuse(node.line, "nothing is seeded, so nothing could be proven: name databases or files");
         }
-        Some(Seed { databases: databases?, files: files?, size: size? })
+        Some(Seed { databases: databases?, files: files?, size: size?, commands: commands? })
     }
 
     fn ledger(&self, node: &Node) -> Option<String> {

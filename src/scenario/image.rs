@@ -9,8 +9,11 @@ impl ScenarioReader<'_> {
     pub(super) fn image(&self, node: &Node) -> Option<ImageBinding> {
         let mut fields = self.reader.fields(node)?;
         let folder = fields.required("folder", |node| self.path(node, "image folder"));
-        let program = fields.required("program", |node| self.program_label(node));
-        let real = fields.optional("real", |node| self.real_program(node));
+        let (program, real) = match fields.one_of(&["program", "real"]) {
+            Some(("real", node)) => (Some(ProgramLabel::Simulated), self.real_program(node).map(Some)),
+            Some((_, node)) => (self.program_label(node), Some(None)),
+            None => (None, None),
+        };
         fields.close();
         Some(ImageBinding { folder: folder?, program: program?, real: real?, source: self.reader.source(node.line) })
     }

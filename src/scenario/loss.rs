@@ -1,5 +1,7 @@
 //! What a disaster takes and what survives it, as a scenario declares it.
 
+use std::collections::BTreeSet;
+
 use super::file::ScenarioReader;
 use super::yaml::Node;
 use super::{Database, ObjectName};
@@ -37,6 +39,9 @@ impl Loss {
     }
 }
 
+/// Fields of what is taken.
+const TAKEN: [&str; 4] = ["claims", "clusters", "namespaces", "databases"];
+
 /// Survives the loss.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Escrow {
@@ -60,8 +65,11 @@ impl ScenarioReader<'_> {
         let namespaces = fields.or_default("namespaces", |node| r.list(node, |node| self.lost_namespace(node)));
         let escrow = fields.or_default("escrow", |node| r.list(node, |node| self.escrow(node)));
         fields.close();
-        let takes = |field: &str| node.get(field).is_some_and(|node| !node.items().is_empty());
-        if !["claims", "clusters", "namespaces", "databases"].iter().any(|field| takes(field)) {
+        for field in TAKEN {
+            self.refuse_doubled(node.get(field));
+        }
+        self.refuse_claims_around(node, clusters.as_deref(), namespaces.as_deref());
+        if !TAKEN.iter().any(|field| node.get(field).is_some_and(|node| !node.items().is_empty())) {
             let message =
                 "a disaster that takes nothing proves nothing: name claims, clusters, namespaces or databases";
             return r.refuse(node.line, message);
@@ -75,6 +83,33 @@ impl ScenarioReader<'_> {
             escrow: escrow?,
             source,
         })
+    }
+
+    /// What is lost twice is a slip for something else.
+    fn refuse_doubled(&self, list: Option<&Node>) {
+        let mut seen = BTreeSet::new();
+        for node in list.map(Node::items).unwrap_or_default() {
+            let Some(text) = node.text() else { continue };
+            if !seen.insert(text) {
+                self.reader.problem(node.line, format!("`{text}` is lost twice: take one of them out"));
+            }
+        }
+    }
+
+    /// Claims that go with their cluster or namespace, and so are not lost on their own.
+    fn refuse_claims_around(&self, loss: &Node, clusters: Option<&[String]>, namespaces: Option<&[String]>) {
+        let lost = |names: Option<&[String]>, name: &String| names.is_some_and(|names| names.contains(name));
+        for node in loss.get("claims").map(Node::items).unwrap_or_default() {
+            let Some(name) = node.text().and_then(ObjectName::parse) else { continue };
+            let around = match &name.cluster {
+                Some(cluster) => lost(clusters, cluster).then_some(("cluster", cluster)),
+                None => lost(namespaces, &name.namespace).then_some(("namespace", &name.namespace)),
+            };
+            if let Some((what, around)) = around {
+                let message = format!("claim `{name}` goes with the {what} `{around}` already: take it out");
+                self.reader.problem(node.line, message);
+            }
+        }
     }
 
     fn lost_namespace(&self, node: &Node) -> Option<String> {

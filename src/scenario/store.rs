@@ -118,7 +118,7 @@ impl ScenarioReader<'_> {
         let kind = match word? {
             Word::Charts => {
                 let host = fields.required("host", |node| r.text(node));
-                let charts = fields.required("charts", |node| r.list(node, |node| self.chart_folder(node)));
+                let charts = fields.required("charts", |node| self.chart_folders(node));
                 host.zip(charts).map(|(host, charts)| StoreKind::Charts(Box::new(Charts { host, charts })))
             }
             Word::Gcs => Some(StoreKind::Gcs),
@@ -143,5 +143,13 @@ impl ScenarioReader<'_> {
         };
         fields.close();
         Some(Store { kind: kind?, bucket: bucket?, source: r.source(node.line) })
+    }
+
+    fn chart_folders(&self, node: &Node) -> Option<Vec<PathBuf>> {
+        let folders = self.reader.list(node, |node| self.chart_folder(node))?;
+        match node.items().is_empty() {
+            true => self.reader.refuse(node.line, "a repository without a chart serves nobody: name its chart folders"),
+            false => Some(folders),
+        }
     }
 }

@@ -113,12 +113,7 @@ impl System {
     /// Its tasks become pods when the endpoint starts them.
     pub fn of_stack(source: &StackSource, parameters: &[String]) -> Result<Self, Problems> {
         let stack = read_file(source, Values::Named(parameters))?;
-        let mut problems = Problems::default();
-        for name in parameters.iter().filter(|name| !stack.parameters.contains_key(*name)) {
-            let hint = suggestion(name, stack.parameters.keys().map(String::as_str));
-            problems.push(Problem::of_file(&source.template, format!("it has no parameter `{name}`{hint}")));
-        }
-        problems.or(Some(Self { objects: object::objects(&stack, source), stack: Some(Box::new(stack)) }))
+        Ok(Self { objects: object::objects(&stack, source), stack: Some(Box::new(stack)) })
     }
 }
 
@@ -156,6 +151,13 @@ fn stack(reader: &Reader<'_>, template: &Value, identity: Identity, values: Valu
     let nothing = Value::Object(Map::new());
     let section = |name: &str| sections.get(name).filter(|section| section.is_object()).unwrap_or(&nothing);
     let (given, secrets) = parameters(reader, section("Parameters"), values);
+    if let Values::Named(names) = values {
+        for name in names.iter().filter(|name| !secrets.contains_key(*name)) {
+            let hint = suggestion(name, secrets.keys().map(String::as_str));
+            let message = format!("there is no parameter `{name}`{hint}: take it out of the scenario's `parameters`");
+            reader.problem("/Parameters", message);
+        }
+    }
     let declared = section("Resources").as_object()?;
     if declared.is_empty() {
         return reader.refuse("", "a template needs `Resources`");

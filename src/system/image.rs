@@ -7,15 +7,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use crate::doctor::real_program::RealProgram;
 use crate::outcome::{ProgramLabel, SourceRef};
 use crate::runtime;
 
 use crate::problem::{Problem, Problems, did_you_mean};
 
 mod dockerfile;
-mod server;
-
-pub use server::Server;
 
 /// A folder's image, as the local environment takes it.
 #[derive(Debug, Clone)]
@@ -27,13 +25,26 @@ pub struct LocalImage {
     pub python: BTreeSet<String>,
     /// Packages of npm that redrill has to have got, as `name@version`.
     pub npm: BTreeSet<String>,
-    /// Servers that it takes from this machine.
-    pub servers: Vec<&'static Server>,
+    /// Stand-ins, each with its place in the root and the program that it stands for.
+    pub stand_ins: Vec<(PathBuf, &'static RealProgram)>,
     /// Of the folder: names, modes and contents.
     pub digest: String,
-    /// As the scenario has it, but `Simulated` where a stand-in is in a server's place.
+    /// As the scenario has it.
     pub label: ProgramLabel,
     pub folder: PathBuf,
+}
+
+impl LocalImage {
+    /// Whether something in it stands for this program.
+    pub fn has_stand_in_for(&self, program: &RealProgram) -> bool {
+        self.stand_ins.iter().any(|(_, known)| *known == program)
+    }
+
+    /// As it runs with the real program in the place of what stands for it.
+    pub fn with_real(&self, program: &RealProgram, real: &Path) -> runtime::Image {
+        let places = self.stand_ins.iter().filter(|(_, known)| *known == program);
+        places.fold(self.image.clone(), |image, (place, _)| image.with_file(place, real))
+    }
 }
 
 /// What a reference of the manifests stands for.
@@ -49,14 +60,11 @@ pub struct Binding {
 #[derive(Debug, Clone, Default)]
 pub struct Images {
     bindings: BTreeMap<String, Binding>,
-    /// Files that a build context does not hold, by name: the harness has them elsewhere (its own program).
-    pub provided: BTreeMap<String, PathBuf>,
 }
 
 impl Images {
     pub fn new(bindings: BTreeMap<String, Binding>) -> Self {
-        let servers = server::SERVERS.iter().filter_map(|server| Some((server.name.to_owned(), server.path()?)));
-        Self { bindings, provided: servers.collect() }
+        Self { bindings }
     }
 
     /// Reads the image of every reference in `wanted`, and says what stands in the way of any of them: a reference without a
@@ -72,7 +80,7 @@ impl Images {
                 problems.extend(places.iter().map(|place| Problem::new(place, message.clone())));
                 continue;
             };
-            match read(reference, &binding.folder, binding.label, &self.provided) {
+            match read(reference, &binding.folder, binding.label, &BTreeMap::new()) {
                 Ok(image) => drop(images.insert(reference.clone(), image)),
                 Err(found) => problems.extend(found),
             }
@@ -88,7 +96,7 @@ impl Images {
     }
 }
 
-/// Reads the image in `folder`. `provided` gives files of the build context that are not in the folder.
+/// Reads the image in `folder`. `provided` gives files of the build context that are not in the folder, as the harness's own program.
 pub fn read(
     reference: &str,
     folder: &Path,
@@ -105,11 +113,8 @@ pub fn read(
     let mut read = dockerfile::read(&name, &text, &folder, provided)?;
     read.image.reference = reference.to_owned();
     let digest = digest_with(&folder, &read.bases).map_err(unreadable)?;
-    let dockerfile::Read { image, packages, python, npm, provided, bases: _ } = read;
-    let servers: Vec<&Server> = server::SERVERS.into_iter().filter(|server| provided.contains(server.name)).collect();
-    let stands_in = servers.iter().any(|server| server.real().is_none());
-    let label = if stands_in { ProgramLabel::Simulated } else { label };
-    Ok(LocalImage { image, packages, python, npm, servers, digest, label, folder })
+    let dockerfile::Read { image, packages, python, npm, stand_ins, bases: _ } = read;
+    Ok(LocalImage { image, packages, python, npm, stand_ins, digest, label, folder })
 }
 
 /// The digest of a folder, and of those that its image is made from, if there are any.

@@ -13,6 +13,7 @@ use redrill::kubernetes::{self, ExecRequest, Terminal, wait_for};
 use redrill::redact::Secret;
 use redrill::runtime::Image;
 use redrill::scenario::{Scenario, StackSystem, Store};
+use redrill::store::aws::account::{SERVICES, ServiceState};
 use redrill::store::aws::control::{Reply, Request};
 use redrill::system::System;
 use redrill::system::cloud_formation::StackSource;
@@ -144,6 +145,15 @@ impl Place {
             Ok(under_way.map_or(Ok(()), Err))
         });
         waited.await.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Why the service cannot start a task, as the account's pod says it.
+    pub async fn cannot_start(&self) -> Option<String> {
+        let kubernetes = self.local.clusters.home();
+        let pod = kubernetes.get(kubernetes::POD, NAMESPACE, &station::store_service(STORE)).await.unwrap().unwrap();
+        let services = pod["metadata"]["annotations"][SERVICES].as_str().unwrap();
+        let services: Vec<ServiceState> = serde_json::from_str(services).unwrap();
+        services.into_iter().find_map(|service| service.cannot_start)
     }
 
     /// Runs a shell line in a pod; its exit code and what it said on both streams.

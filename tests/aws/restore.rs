@@ -136,6 +136,13 @@ async fn a_root_directory_with_a_typo_fails_to_start_and_is_not_made() {
     assert_eq!(place.stack_status().await, "UPDATE_IN_PROGRESS");
     assert_eq!(place.aws("ecs list-tasks --cluster chat", "length(taskArns)").await, "0");
     assert_eq!(place.in_storage("ls /efs | grep -c typo || true").await, "0");
+    let said = place.cannot_start().await.expect("a reason");
+    assert!(said.contains("aws-backup-restore_typo failed: No such file or directory"), "{said}");
+    // As soon as it can start it is a matter of time, and nothing else.
+    let starts =
+        "cd /efs; mkdir aws-backup-restore_typo; until [ -s aws-backup-restore_typo/seen ]; do sleep 0.1; done";
+    place.in_storage(starts).await;
+    assert_eq!(place.cannot_start().await, None);
     place.end().await;
 }
 

@@ -3,6 +3,7 @@
 
 mod as_written;
 mod broken;
+mod estafette;
 mod good;
 mod hasura;
 mod hasura_broken;

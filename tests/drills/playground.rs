@@ -101,7 +101,8 @@ impl Playground {
         let text = self.read(&scenario);
         let up_to_it = text.find(&first).map_or(0, |at| text[..at + first.len()].matches("  - id: ").count());
         let last = text.matches("  - id: ").count() == up_to_it;
-        self.cut(&scenario, &first, if last { "\nprograms:" } else { "  - id: " });
+        let after = if text.contains("\nprograms:") { "\nprograms:" } else { "\n\n" };
+        self.cut(&scenario, &first, if last { after } else { "  - id: " });
     }
 
     /// `redrill run` of the system with more arguments, to its end, with everything that holds for any run asserted.

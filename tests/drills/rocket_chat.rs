@@ -94,7 +94,14 @@ fn a_recovery_point_of_the_wrong_day_is_told_by_what_it_does_not_hold() {
 fn a_root_directory_with_a_typo_does_not_come_up() {
     let playground = Playground::of("rocket-chat");
     playground.replace(RUNBOOK, "RootDirectory: aws-backup", "RootDirectory: backups/aws-backup");
-    assert_fails(&playground.run(&["--drill", "corrupted"]), "No such file or directory");
+    let run = playground.run(&["--drill", "corrupted"]);
+    assert_fails(&run, "No such file or directory");
+    let write = run.drill("corrupted").checks.iter().find(|check| check.name == "first write after the restore");
+    let write = write.expect("the check");
+    let CheckResult::Differs { difference } = &write.result else { panic!("{write:#?}") };
+    assert!(difference.contains("ECS service chat cannot start a task: CannotCreateVolumeError"), "{difference}");
+    // What nobody will make is not waited for as long as what is slow.
+    assert!(write.duration < std::time::Duration::from_secs(60), "{write:#?}");
 }
 
 #[test]

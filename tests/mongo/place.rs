@@ -1,12 +1,11 @@
 //! A local environment with servers of MongoDB over directories of one claim, as a file system of EFS has them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use redrill::database::DatabaseKind;
-use redrill::doctor::go_module::FERRETDB;
-use redrill::doctor::{self, Requirements};
+use redrill::doctor::{self, Requirements, Tools, real_program};
 use redrill::drill::stage::{self, PodProber};
 use redrill::drill::station;
 use redrill::environment::local::{Local, LocalConfig};
@@ -15,7 +14,7 @@ use redrill::kubernetes::{ExecRequest, Terminal};
 use redrill::outcome::{Expectation, Observation, ProgramLabel};
 use redrill::probe::{DatabaseTarget, LoginTarget, Reply, Request};
 use redrill::redact::Secret;
-use redrill::system::image::{self, Images};
+use redrill::system::image;
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt as _;
 
@@ -37,25 +36,26 @@ impl Place {
     /// With the file system, which is empty, and an instance that mounts it.
     pub async fn start(name: &str) -> Self {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("images/mongo");
-        let provided = Images::new(BTreeMap::new()).provided;
-        let read = image::read(IMAGE, &folder, ProgramLabel::Real, &provided);
+        let read = image::read(IMAGE, &folder, ProgramLabel::Real, &BTreeMap::new());
         let read = read.unwrap_or_else(|problems| panic!("{problems}"));
+        let tools = tools().await;
+        let real = tools.get("mongod").zip(real_program::of("mongod"));
+        let image = real.map_or_else(|| read.image.clone(), |(tool, program)| read.with_real(program, &tool.path));
         let config = LocalConfig {
             clusters: Vec::new(),
             services: BTreeMap::new(),
             name: format!("{}-mongo-{name}", std::process::id()),
             program: env!("CARGO_BIN_EXE_redrill").into(),
-            images: BTreeMap::from([(IMAGE.to_owned(), read.image)]),
+            images: BTreeMap::from([(IMAGE.to_owned(), image)]),
             outside: BTreeMap::new(),
-            kubectl: Some(kubectl().await),
+            kubectl: tools.get("kubectl").map(|tool| tool.path.clone()),
             programs: BTreeMap::new(),
             gcs_server: None,
             awscli: None,
             namespace: NAMESPACE.to_owned(),
             seed: 1,
         };
-        let is_stand_in = read.label == ProgramLabel::Simulated;
-        let place = Self { local: Local::start(config).await.unwrap(), is_stand_in };
+        let place = Self { local: Local::start(config).await.unwrap(), is_stand_in: real.is_none() };
         let mut own = vec![station::namespace(), station::prober()];
         own.push(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}));
         own.push(json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "db", "namespace": NAMESPACE},
@@ -187,15 +187,15 @@ fn pod(name: &str, mut container: Value, mut mount: Value) -> Value {
 }
 
 /// What `redrill doctor --install --tests` gets.
-async fn kubectl() -> PathBuf {
+async fn tools() -> Tools {
     let this = BTreeSet::from(["this test".to_owned()]);
     let mut requirements = Requirements { kubectl: this, ..Requirements::default() };
-    requirements.go(&FERRETDB, "this test");
+    requirements.real("mongod", "this test");
     for package in ["python3-gridfs", "python3-pymongo"] {
         requirements.package(package, "this test");
     }
     let findings = doctor::examine(&requirements, || Ok(())).await.unwrap();
-    let missing: Vec<_> = findings.iter().filter(|finding| finding.is_missing()).collect();
+    let missing: Vec<_> = findings.iter().filter(|finding| finding.is_obstacle()).collect();
     assert!(missing.is_empty(), "{missing:#?}");
-    doctor::Tools::of(&findings).get("kubectl").expect("kubectl").path.clone()
+    Tools::of(&findings)
 }

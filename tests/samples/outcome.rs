@@ -145,6 +145,7 @@ pub fn passing() -> DrillOutcome {
         left_out: vec![note(60, "erratum taiga-old (kubectl 1.20-1.29)")],
         waived: vec![note(80, "kubectl get pods")],
         provided: vec![note(30, "apt-get install restic")],
+        prepared: Vec::new(),
         simulated: Vec::new(),
         leftovers: Vec::new(),
         digests: [("runbook".to_owned(), "af1349b9f5f9a1a6a0404dea36dcc949".to_owned())].into(),

@@ -7,11 +7,19 @@ use testcontainers::bollard::Docker;
 use testcontainers::bollard::models::{ImageConfig, ImageInspect};
 
 use super::engine::is_status;
-use crate::runtime::{Image, RuntimeError, failed};
+use crate::runtime::{Image, RuntimeError, failed, not_found};
 
 /// Whether the engine has an image of this name.
 pub async fn is_on_engine(docker: &Docker, reference: &str) -> Result<bool, RuntimeError> {
     inspect(docker, reference).await.map(|found| found.is_some())
+}
+
+/// testcontainers pulls an image that is not there: a drill must not run what it happens to find outside.
+pub(super) async fn must_be_there(docker: &Docker, reference: &str) -> Result<(), RuntimeError> {
+    match is_on_engine(docker, reference).await? {
+        true => Ok(()),
+        false => Err(not_found("image on the engine", reference)),
+    }
 }
 
 /// An image by its name, with the engine's digest of it; `None` where the engine has none.

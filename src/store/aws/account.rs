@@ -29,12 +29,14 @@ pub struct ServiceState {
     pub steady: bool,
     /// What the service said last.
     pub last_event: String,
+    /// Why it has no task and none can start: a directory is not there, which nobody makes by itself.
+    pub cannot_start: Option<String>,
 }
 
 impl ServiceState {
     /// What it lacks, if anything.
     pub fn shortfall(&self) -> Option<String> {
-        let Self { name, desired, serving, steady, last_event } = self;
+        let Self { name, desired, serving, steady, last_event, cannot_start: _ } = self;
         (!steady || serving != desired).then(|| {
             format!("ECS service {name} has {serving} of {desired} tasks of its newest definition: {last_event}")
         })
@@ -92,6 +94,8 @@ pub struct State {
     pub not_before: Timestamp,
     /// The newest deployment waits for a person: its ports are taken, or its tasks fail.
     pub stuck: bool,
+    /// There is no task, and a directory that the next one mounts is not there.
+    pub cannot_start: Option<String>,
     pub steady: bool,
     pub service_events: VecDeque<Event>,
     /// Oldest first; those that have stopped stay.
@@ -119,6 +123,7 @@ impl Account {
             failed: 0,
             not_before: now,
             stuck: false,
+            cannot_start: None,
             steady: false,
             service_events: VecDeque::new(),
             tasks: Vec::new(),
@@ -220,6 +225,7 @@ impl State {
             serving: u32::try_from(serving).unwrap_or(u32::MAX),
             steady: self.steady,
             last_event: self.service_events.front().map(|event| event.message.clone()).unwrap_or_default(),
+            cannot_start: self.cannot_start.clone(),
         })
     }
 

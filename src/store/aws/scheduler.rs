@@ -168,6 +168,9 @@ async fn decide(account: &Account, state: &mut State, service: &Service) -> Resu
     }
     state.steady = is_steady;
     state.stuck = state.stuck || state.failed >= STUCK;
+    let newest = state.definitions.get(state.newest).filter(|_| !state.tasks.iter().any(Task::is_there));
+    state.cannot_start =
+        newest.and_then(|newest| task::missing_root(&newest.task, &state.stack, &account.settings.efs));
     Ok(())
 }
 

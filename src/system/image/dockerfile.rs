@@ -7,7 +7,8 @@ use std::str::FromStr;
 use dockerfile_parser::{CopyInstruction, Dockerfile, EnvInstruction, Instruction, MiscInstruction, ShellOrExecExpr};
 use nix::sys::signal::Signal;
 
-use crate::doctor::{npm, python};
+use crate::doctor::real_program::{self, RealProgram};
+use crate::doctor::{go_module, npm, python};
 use crate::problem::{Problem, Problems};
 use crate::runtime::{Image, ImageFile};
 
@@ -21,8 +22,8 @@ pub struct Read {
     pub python: BTreeSet<String>,
     /// Packages of npm that it installs, as `name@version`.
     pub npm: BTreeSet<String>,
-    /// Names of files that it copies and the harness has elsewhere.
-    pub provided: BTreeSet<String>,
+    /// Stand-ins that it copies, each with its place and the program that it stands for.
+    pub stand_ins: Vec<(PathBuf, &'static RealProgram)>,
     /// Folders of the images that it is made from.
     pub bases: Vec<PathBuf>,
 }
@@ -190,23 +191,28 @@ impl Reader<'_> {
             {
                 return Err(format!("`COPY {}`: name files of this folder one by one", source.content));
             }
-            let in_folder = self.folder.join(name.strip_prefix("/").unwrap_or(name));
-            let source = match self.provided.get(&source.content) {
-                Some(provided) => {
-                    self.read.provided.insert(source.content.clone());
-                    provided.clone()
-                }
-                None if in_folder.exists() => in_folder,
-                None => return Err(format!("`COPY {}`: no such file in {}", source.content, self.folder.display())),
-            };
+            let replaceable = name.file_name().and_then(|name| real_program::of(name.to_str()?));
+            let source = self.source(name, replaceable)?;
             // Of a directory its content is copied, of a file the file itself.
             let target = match name.file_name() {
                 Some(name) if into_folder && !source.is_dir() => target.join(name),
                 _ => target.clone(),
             };
+            self.read.stand_ins.extend(replaceable.map(|program| (target.clone(), program)));
             self.read.image.files.push(ImageFile { source, target });
         }
         Ok(())
+    }
+
+    /// What is copied under this name: of a program that Go builds a stand-in for, that one, whether it is built already or not.
+    fn source(&self, name: &Path, replaceable: Option<&RealProgram>) -> Result<PathBuf, String> {
+        let in_folder = self.folder.join(name.strip_prefix("/").unwrap_or(name));
+        let provided = name.to_str().and_then(|name| self.provided.get(name)).cloned();
+        let built = || replaceable.and_then(RealProgram::go_program).and_then(go_module::path);
+        provided
+            .or_else(|| in_folder.exists().then_some(in_folder))
+            .or_else(built)
+            .ok_or_else(|| format!("`COPY {}`: no such file in {}", name.display(), self.folder.display()))
     }
 
     fn env(&mut self, env: &EnvInstruction) -> Result<(), String> {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::doctor::{go_module, real_program};
 use std::fs;
 
 fn images() -> PathBuf {
@@ -6,9 +7,7 @@ fn images() -> PathBuf {
 }
 
 fn provided() -> BTreeMap<String, PathBuf> {
-    let mut provided = Images::new(BTreeMap::new()).provided;
-    provided.insert("redrill".to_owned(), PathBuf::from("/proc/self/exe"));
-    provided
+    BTreeMap::from([("redrill".to_owned(), PathBuf::from("/proc/self/exe"))])
 }
 
 fn read_text(text: &str) -> Result<LocalImage, Vec<String>> {
@@ -28,8 +27,8 @@ fn every_image_of_this_repository_can_be_had_locally() {
         let image = image.unwrap_or_else(|problems| panic!("{problems:#?}"));
         let python = image.python.iter().filter_map(|requirement| crate::doctor::python::folder(requirement));
         let npm = image.npm.iter().filter_map(|requirement| crate::doctor::npm::folder(requirement));
-        let servers = image.servers.iter().filter_map(|server| server.path());
-        let fetched: Vec<_> = python.chain(npm).chain(servers).collect();
+        let built = image.stand_ins.iter().filter_map(|(_, program)| go_module::path(program.go_program()?));
+        let fetched: Vec<_> = python.chain(npm).chain(built).collect();
         for file in &image.image.files {
             assert!(file.source.exists() || fetched.contains(&file.source), "{file:?}");
             assert!(file.target.is_absolute(), "{file:?}");
@@ -137,6 +136,31 @@ fn a_digest_changes_with_content_name_and_mode() {
     note();
     fs::rename(&file, folder.path().join("b")).expect("rename");
     note();
+}
+
+#[test]
+fn whatever_stands_for_a_program_is_replaced_where_the_image_has_it() {
+    let folder = tempfile::tempdir().expect("folder");
+    let text = "FROM x\nWORKDIR /srv\nCOPY cockroach program bin/\nCOPY ./cockroach /opt/other\nCOPY mongod /opt/\n";
+    for (name, text) in [("Dockerfile", text), ("cockroach", ""), ("program", "")] {
+        fs::write(folder.path().join(name), text).expect("write");
+    }
+    let image = read("x", folder.path(), ProgramLabel::Real, &BTreeMap::new()).expect("image");
+    let [cockroach, mongod] = ["cockroach", "mongod"].map(|name| real_program::of(name).expect(name));
+    let ferretdb = mongod.go_program().and_then(go_module::path).expect("a place");
+    let source = |image: &runtime::Image, target: &str| {
+        image.files.iter().find(|file| file.target == Path::new(target)).expect(target).source.clone()
+    };
+    assert_eq!(source(&image.image, "/opt/mongod"), ferretdb);
+    let real = Path::new("/real");
+    let with_real = image.with_real(cockroach, real);
+    for (target, is_real) in
+        [("/srv/bin/cockroach", true), ("/opt/other", true), ("/srv/bin/program", false), ("/opt/mongod", false)]
+    {
+        assert_eq!(source(&with_real, target) == real, is_real, "{target}");
+    }
+    assert_eq!(source(&image.with_real(mongod, real), "/opt/mongod"), real);
+    assert!(!read_text("FROM x\nCOPY program /x\n").expect("image").has_stand_in_for(cockroach));
 }
 
 fn place(file: &str, line: usize) -> SourceRef {
