@@ -121,6 +121,15 @@ impl Environment {
         }
     }
 
+    /// Of what runs here and is known only now, by name.
+    pub fn digests(&self) -> std::collections::BTreeMap<String, String> {
+        match self {
+            Self::Local(_) => Default::default(),
+            #[cfg(feature = "docker")]
+            Self::Docker(docker) => docker.digests.clone(),
+        }
+    }
+
     /// Ends one cluster of several for good, with all that it holds: its API answers no more, its pods and volumes are gone.
     pub async fn lose(&self, cluster: &str) -> Result<(), EnvironmentError> {
         match self {

@@ -163,11 +163,14 @@ async fn in_its_place(
     let started = match assignment.environment {
         EnvironmentName::Local => place::local(assignment, scenario, tools, &record).await,
         #[cfg(feature = "docker")]
-        EnvironmentName::Docker => place::docker(assignment, scenario, tools, &mut record).await,
+        EnvironmentName::Docker => place::docker(assignment, scenario, tools, &record).await,
         other => return drill::not_run(record, not_built(other)),
     };
     match started {
-        Ok(environment) => drill::run(assignment, &environment, record, interrupt).await,
+        Ok(environment) => {
+            record.outcome.digests.extend(environment.digests());
+            drill::run(assignment, &environment, record, interrupt).await
+        }
         Err(error) => drill::not_run(record, Halt::unverified(chain(&error), "run `redrill doctor`")),
     }
 }

@@ -1,4 +1,5 @@
-//! A root of Debian 12 from the packages of the mirror that this machine uses: what images are made from where no registry answers.
+//! A root of Debian 12 from the packages of the mirror that this machine uses: what images are made from where no registry answers. It trusts
+//! what this machine trusts.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,7 +20,11 @@ pub async fn make(work: &Path) -> Result<PathBuf, Error> {
     let argv = ["debootstrap", "--variant=minbase", SUITE, &root, &mirror];
     run(&argv, &format!("debootstrap {SUITE} {mirror} (from the package debootstrap)"), MAKING).await?;
     let archive = work.join("root.tar");
-    let script = r#"rm -f "$1"/var/cache/apt/archives/*.deb "$1"/var/lib/apt/lists/*_*
+    // Who builds behind a proxy that has an authority of its own needs that one, as the machine does.
+    let script = r#"for authority in /usr/local/share/ca-certificates/*.crt; do
+    [ ! -f "$authority" ] || install -D -m 644 -t "$1/usr/local/share/ca-certificates" "$authority"
+done
+rm -f "$1"/var/cache/apt/archives/*.deb "$1"/var/lib/apt/lists/*_*
 tar --numeric-owner -C "$1" -cf "$2" ."#;
     let argv = ["sh", "-euc", script, "pack", &root, &archive.display().to_string()];
     run(&argv, "tar of the root", MAKING).await?;

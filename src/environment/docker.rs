@@ -48,7 +48,7 @@ pub struct DockerConfig {
 /// A running docker environment.
 pub struct Docker {
     pub clusters: Clusters,
-    /// What the engine calls the image behind each reference: the digest of all that is in it.
+    /// What the engine calls the image behind each reference, from all that is in it.
     pub digests: BTreeMap<String, String>,
     kubeconfig: Secret,
     authority: Authority,
@@ -180,7 +180,7 @@ async fn find_images(docker: &bollard::Docker, config: &DockerConfig) -> Result<
         match container::image(docker, &built).await? {
             Some((image, digest)) => {
                 found.images.insert(reference.clone(), image);
-                found.digests.insert(reference.clone(), digest);
+                found.digests.insert(format!("image {reference} on the engine"), digest);
             }
             None => missing.push(format!("{built} (for {reference})")),
         }

@@ -75,7 +75,7 @@ async fn build_one(docker: &Docker, recipe: &Recipe, base: &str, reference: &str
     let mut steps = std::pin::pin!(docker.build_image(options, None, Some(body)));
     let failed = |reason: &str, said: &[String]| {
         let last = said[said.len().saturating_sub(TOLD)..].join("; ");
-        EnvironmentError::Failed { doing: doing(), reason: format!("{reason}: {last}") }
+        EnvironmentError::Failed { doing: doing(), reason: without_colours(&format!("{reason}: {last}")) }
     };
     while let Some(step) = steps.next().await {
         let step = step.map_err(|error| failed(&error.to_string(), &said))?;
@@ -89,6 +89,13 @@ async fn build_one(docker: &Docker, recipe: &Recipe, base: &str, reference: &str
         true => Ok(()),
         false => Err(failed("the engine says nothing went wrong, but has no such image", &said)),
     }
+}
+
+/// As the engine marks what a program says on its standard error.
+fn without_colours(text: &str) -> String {
+    let mut parts = text.split("\u{1b}[");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |plain, part| plain + part.split_once('m').map_or(part, |(_, rest)| rest))
 }
 
 /// A tar of what the Dockerfile copies, and the Dockerfile, at its beginning.
@@ -129,5 +136,15 @@ async fn remove_older(docker: &Docker, name: &str, newest: &str) {
         if let Err(error) = docker.remove_image(tag, Some(options), None).await {
             tracing::debug!(%error, tag, "an older image stays");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_build_says_is_told_without_colours() {
+        assert_eq!(without_colours("\u{1b}[91mno such package\u{1b}[0m; gave up"), "no such package; gave up");
     }
 }
