@@ -1,9 +1,10 @@
 //! Secrets, and taking them out of what programs print.
 
 use std::collections::BTreeSet;
+use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, Match};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -47,6 +48,10 @@ pub struct TooShort {
     pub length: usize,
 }
 
+/// How much of a pattern is searched for: what stands behind it is compared where that was found. A certificate has some sixty
+/// forms of a few thousand bytes each, and an automaton of all of it takes seconds to build, with every secret that is added.
+const BEGINNING: usize = 16;
+
 /// Takes known secrets out of bytes: in plain, base64 (on its own and inside something larger), hex, URL, JSON and
 /// shell forms. Clones share the secrets, and one that is added counts from the next chunk on.
 #[derive(Clone, Default)]
@@ -65,6 +70,7 @@ struct Patterns {
     /// Sorted, for finding out whether a chunk ends in the beginning of one.
     all: BTreeSet<Vec<u8>>,
     longest: usize,
+    /// Of the [`BEGINNING`] of each.
     automaton: Option<AhoCorasick>,
 }
 
@@ -87,8 +93,12 @@ impl Redactor {
         }
         // A panic elsewhere cannot leave the value half written, so a poisoned lock is as good as a sound one.
         let mut shared = self.patterns.write().unwrap_or_else(PoisonError::into_inner);
+        let forms = forms::of(secret.expose());
+        if forms.is_subset(&shared.all) {
+            return Ok(());
+        }
         let mut all = shared.all.clone();
-        all.extend(forms::of(secret.expose()));
+        all.extend(forms);
         *shared = Arc::new(Patterns::new(all));
         Ok(())
     }
@@ -100,10 +110,7 @@ impl Redactor {
 
     /// Bytes that are complete.
     pub fn redact_bytes(&self, bytes: &[u8]) -> Vec<u8> {
-        let mut stream = self.stream();
-        let mut clean = stream.redact_chunk(bytes);
-        clean.extend(stream.finish());
-        clean
+        RedactedStream { pending: bytes.to_vec(), ..self.stream() }.finish()
     }
 
     /// For output that arrives in pieces.
@@ -121,18 +128,26 @@ impl Patterns {
         let longest = all.iter().map(Vec::len).max().unwrap_or(0);
         // Building fails only above some 2^31 bytes of patterns; searching one by one is slow and still right.
         // Not a DFA: secrets are added one by one during a run, and that one takes far longer to build than it saves.
-        let automaton = AhoCorasick::builder().kind(Some(AhoCorasickKind::ContiguousNFA)).build(&all).ok();
+        let beginnings: BTreeSet<&[u8]> = all.iter().map(|pattern| &pattern[..pattern.len().min(BEGINNING)]).collect();
+        let automaton = AhoCorasick::builder().kind(Some(AhoCorasickKind::ContiguousNFA)).build(beginnings).ok();
         Self { all, longest, automaton }
     }
 
-    /// Every place, overlapping ones too, where a pattern stands.
+    /// Every place, overlapping ones too, where a pattern stands; of those that begin together the longest at least.
     fn places(&self, bytes: &[u8]) -> Vec<(usize, usize)> {
-        match &self.automaton {
-            Some(automaton) => {
-                automaton.find_overlapping_iter(bytes).map(|found| (found.start(), found.end())).collect()
-            }
-            None => self.places_one_by_one(bytes),
-        }
+        let Some(automaton) = &self.automaton else { return self.places_one_by_one(bytes) };
+        let place = |found: Match| {
+            let longest = self.longest_at(&bytes[found.start()..], &bytes[found.range()])?;
+            Some((found.start(), found.start() + longest))
+        };
+        automaton.find_overlapping_iter(bytes).filter_map(place).collect()
+    }
+
+    /// The length of the longest pattern with that beginning that `bytes` begin with.
+    fn longest_at(&self, bytes: &[u8], beginning: &[u8]) -> Option<usize> {
+        let from = self.all.range::<[u8], _>((Included(beginning), Unbounded));
+        let patterns = from.take_while(|pattern| pattern.starts_with(beginning));
+        patterns.filter(|pattern| bytes.starts_with(pattern)).map(Vec::len).max()
     }
 
     fn places_one_by_one(&self, bytes: &[u8]) -> Vec<(usize, usize)> {
@@ -151,7 +166,6 @@ impl Patterns {
     }
 
     fn has_longer_than(&self, beginning: &[u8]) -> bool {
-        use std::ops::Bound::{Excluded, Unbounded};
         // What starts with `beginning` and is longer sorts directly behind it.
         self.all
             .range::<[u8], _>((Excluded(beginning), Unbounded))

@@ -308,6 +308,7 @@ impl Session {
             status,
             sqlstate,
             hidden_failures,
+            last_line: printed.last_line,
             duration: since.elapsed(),
         })
     }

@@ -181,7 +181,7 @@ impl Operator {
         let failure = run.first_failure();
         ran.result = match (edited(edits, failure, &run, record), failure) {
             (Some(result), _) => result,
-            (None, Some(failure)) => failed(failure, &last_line(&run.output), record),
+            (None, Some(failure)) => failed(failure, &run.output, record),
             (None, None) => match (&step.action, &filled.content) {
                 (Action::Compare { .. }, Some(content)) => compared(content.expose(), &printed, record),
                 _ => StepResult::Succeeded,
@@ -236,8 +236,9 @@ fn shown(step: &PlannedStep, filled: &Filled, text: &str) -> String {
     }
 }
 
-/// How a statement failed; `answer` is the last thing that it printed, redacted.
-fn failed(failure: &StatementStatus, answer: &str, record: &Record) -> StepResult {
+/// How a statement failed, with the last line that it printed or, where it printed none, its step.
+fn failed(failure: &StatementStatus, output: &[u8], record: &Record) -> StepResult {
+    let answer = if failure.last_line.is_empty() { last_line(output) } else { failure.last_line.clone() };
     let command = record.redactor.redact(&failure.text);
     match &failure.status {
         StepStatus::Lost { exit: None } => StepResult::Unverified {

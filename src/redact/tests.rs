@@ -115,6 +115,20 @@ fn contains(haystack: &[u8], needle: &[u8]) -> bool {
     haystack.windows(needle.len()).any(|window| window == needle)
 }
 
+/// Which bytes stand in one of these places.
+fn covered(places: &[(usize, usize)], length: usize) -> Vec<bool> {
+    (0..length).map(|at| places.iter().any(|(start, end)| (*start..*end).contains(&at))).collect()
+}
+
+#[test]
+fn secrets_that_begin_alike_are_told_apart() {
+    let redactor =
+        redactor(&["-----BEGIN CERTIFICATE-----one", "-----BEGIN CERTIFICATE-----one and more", "-----BEGIN"]);
+    assert_eq!(redactor.redact("-----BEGIN CERTIFICATE-----two"), "[redacted] CERTIFICATE-----two");
+    assert_eq!(redactor.redact("-----BEGIN CERTIFICATE-----one and no"), "[redacted] and no");
+    assert_eq!(redactor.redact("-----BEGIN CERTIFICATE-----one and more."), "[redacted].");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
@@ -131,6 +145,16 @@ proptest! {
                 prop_assert_eq!(clean, [before.as_bytes(), MARKER.as_bytes(), after.as_bytes()].concat());
             }
         }
+    }
+
+    #[test]
+    fn looking_for_beginnings_finds_what_looking_for_each_pattern_finds(
+        patterns in prop::collection::btree_set("(abababababababab)?[ab]{1,12}", 1..6),
+        text in "((abababababababab)?[abc]{1,12}){0,6}",
+    ) {
+        let patterns = Patterns::new(patterns.into_iter().map(String::into_bytes).collect());
+        let (text, length) = (text.as_bytes(), text.len());
+        prop_assert_eq!(covered(&patterns.places(text), length), covered(&patterns.places_one_by_one(text), length));
     }
 
     #[test]

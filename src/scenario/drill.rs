@@ -344,6 +344,13 @@ mod tests {
         let living_and_stopped = "backup: [{ procedure: Manual Backup }], archive: stopped";
         let cases = [
             (format!("{living}, reconcile: []"), ARCHIVING, "take `loss`, `reconcile`, `in-service` and"),
+            (format!("{living}, since-backup: [make upgrade]"), "", "`since-backup` out, or restore"),
+            (format!("{PARTS}, archive: drained, since-backup: [make upgrade]"), ARCHIVING, "or `archive`"),
+            (
+                "backup: [{ schedule: daily, database: taiga }], restore: [{ procedure: Manual Restore }]".to_owned(),
+                "",
+                "a schedule of the database's own is for kind cockroach, and `taiga` is of kind postgres",
+            ),
             (format!("{living}, archive: drained"), ARCHIVING, "unless it is `stopped`"),
             (format!("{PARTS}, archive: stopped"), ARCHIVING, "take `restore` out"),
             (format!("{PARTS}, archive: drained"), "", "its database has to be in `archiving`"),

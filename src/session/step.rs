@@ -106,6 +106,8 @@ pub struct StatementStatus {
     /// Of SQL: `00000` where it went well; `None` where psql does not tell, and for backslash commands.
     pub sqlstate: Option<String>,
     pub hidden_failures: Vec<HiddenFailure>,
+    /// The last line that it printed, redacted; empty where it printed none.
+    pub last_line: String,
     pub duration: Duration,
 }
 

@@ -66,6 +66,8 @@ pub struct StatementOutput {
     pub cockroach_failed: bool,
     /// Of the last error, as `cockroach sql` tells it.
     pub sqlstate: Option<String>,
+    /// The last line that is not empty, redacted.
+    pub last_line: String,
 }
 
 impl Transcript {
@@ -166,8 +168,16 @@ impl Transcript {
         let redacted = (self.redact)(bytes);
         self.note_errors(&redacted);
         self.note_cockroach_errors(&redacted);
+        self.note_last_line(&redacted);
         self.redacted.push(&redacted);
         self.sink.output(&redacted)
+    }
+
+    fn note_last_line(&mut self, lines: &[u8]) {
+        let line = lines.rsplit(|&byte| byte == b'\n').map(<[u8]>::trim_ascii).find(|line| !line.is_empty());
+        if let Some(line) = line {
+            self.statement.last_line = plain_text(line).trim().to_owned();
+        }
     }
 
     fn note_cockroach_errors(&mut self, lines: &[u8]) {

@@ -269,3 +269,17 @@ fn an_account_has_a_region_and_keys_that_are_not_in_the_file() {
         assert!(!problem.contains("hunter2"), "{problem}");
     }
 }
+
+#[test]
+fn what_has_to_be_absent_has_to_be_heard_of() {
+    let serving = |name: &str| format!("serving: [{{ workload: shop/{name}, at: {{ restored: absent }} }}]\nloss:");
+    // The page types into a pod of that name, whether the system has it or not.
+    let heard_of = Shop::new().with("scenario.yaml", "loss:", &serving("db-0"));
+    heard_of.check().unwrap_or_else(|problems| panic!("{problems}"));
+    let misspelt = Shop::new().with("scenario.yaml", "loss:", &serving("bd-0")).problems();
+    let [problem] = &misspelt[..] else { panic!("{misspelt:#?}") };
+    assert!(
+        problem.ends_with("neither a step of the runbook nor the system names `bd-0`: its absence says nothing"),
+        "{problem}"
+    );
+}

@@ -52,7 +52,20 @@ async fn what_a_schedule_backed_up_comes_back_by_the_restore_that_fits_and_by_no
     let schedule = format!("CREATE SCHEDULE daily FOR BACKUP INTO '{uri}' RECURRING '@daily' FULL BACKUP ALWAYS;");
     let (code, said) = place.sql(&schedule).await;
     assert!(code == Some(0) && said.contains("CREDENTIALS=redacted"), "{said}");
-    let (_, said) = place.sql("UPDATE system.scheduled_jobs SET next_run = now() WHERE schedule_name = 'daily';").await;
+    let mut prober = place.prober().await;
+    let run = |name: &str| Request::RunSchedule {
+        target: target(DATABASE, PASSWORD),
+        name: name.to_owned(),
+        deadline_millis: crate::place::DEADLINE.as_millis() as u64,
+    };
+    assert!(matches!(ask(&mut prober, run("nightly")).await, Reply::NoSuchSchedule));
+    assert!(matches!(ask(&mut prober, run("daily")).await, Reply::ScheduleRan { error: None, .. }));
+    let nowhere = uri.replace("estafette-backups", "no-such-bucket");
+    let (code, said) =
+        place.sql(&format!("CREATE SCHEDULE lost FOR BACKUP INTO '{nowhere}' RECURRING '@daily';")).await;
+    assert_eq!(code, Some(0), "{said}");
+    let Reply::ScheduleRan { error: Some(error), .. } = ask(&mut prober, run("lost")).await else { panic!() };
+    assert!(error.starts_with("failed: ") && error.contains("404"), "{error}");
     let jobs = "SELECT status FROM [SHOW JOBS] WHERE job_type = 'BACKUP';";
     assert!(place.until(jobs, |said| said.contains("succeeded")).await.contains("status"), "{said}");
 

@@ -88,6 +88,8 @@ fn assert_fails(run: &Run, reason: &str) {
 fn as_written_the_page_asks_for_the_diff_of_a_release_that_is_gone() {
     let run = run(&Playground::of("estafette"), "namespace-gone", &["--as-written"]);
     assert_broke_at(&run, INSTALL, "Error: release: not found");
+    // The diff's own last word, not that of the upgrade which was pasted with it and went on.
+    assert_fails(&run, "Error: plugin \"diff\" exited with error");
 }
 
 #[test]

@@ -29,6 +29,14 @@ async fn every_statement_of_a_block_has_its_own_status() {
 }
 
 #[tokio::test]
+async fn a_statement_is_told_with_its_own_last_line_and_not_with_a_later_ones() {
+    let mut session = bash().await;
+    let run = run(&mut session, "printf 'trying\\nno such release\\n\\n'; false\ntrue\necho installed").await;
+    let said: Vec<&str> = run.statements.iter().map(|statement| &*statement.last_line).collect();
+    assert_eq!(said, ["no such release", "", "installed"]);
+}
+
+#[tokio::test]
 async fn statements_over_several_lines_run_as_one() {
     let block = "for i in 1 2; do\n  echo $i\ndone\necho a \\\n  b\ncat <<EOF\n\ttab\n# $((1+1))\nEOF\necho 'x\ny'\nf() {\n  echo f$1\n}\nf 7";
     for shell in SHELLS {
