@@ -172,7 +172,8 @@ struct Found {
 
 /// Every image, as the engine has it; errs with all that it has not.
 async fn find_images(docker: &bollard::Docker, config: &DockerConfig) -> Result<Found, EnvironmentError> {
-    let base = base::on_engine(docker).await?;
+    // Where there is no base nothing is made from one.
+    let base = base::on_engine(docker).await?.unwrap_or_default();
     let mut found = Found { images: BTreeMap::new(), digests: BTreeMap::new() };
     let mut missing = Vec::new();
     for (reference, recipe) in config.images.iter().chain(&Recipe::own(&config.programs)) {

@@ -9,7 +9,7 @@ use tokio_util::io::ReaderStream;
 
 use crate::doctor::debian_base;
 use crate::environment::EnvironmentError;
-use crate::runtime::container::is_on_engine;
+use crate::runtime::container::image;
 
 /// As registries have it.
 const OFFICIAL: (&str, &str) = ("debian", "bookworm");
@@ -18,30 +18,33 @@ const MADE: (&str, &str) = ("redrill/base", "bookworm");
 /// A registry that has not begun to answer by then will not.
 const PULLING: Duration = Duration::from_secs(300);
 
-/// The one that the engine has; the official one where it has neither.
-pub async fn on_engine(docker: &Docker) -> Result<String, EnvironmentError> {
-    let made = name(MADE);
-    match !is_on_engine(docker, &name(OFFICIAL)).await? && is_on_engine(docker, &made).await? {
-        true => Ok(made),
-        false => Ok(name(OFFICIAL)),
+/// The one that the engine has, by the engine's own name for what is in it, so that what is made from another is another image.
+pub async fn on_engine(docker: &Docker) -> Result<Option<String>, EnvironmentError> {
+    for one in [OFFICIAL, MADE] {
+        if let Some((_, id)) = image(docker, &name(one)).await? {
+            return Ok(Some(id));
+        }
     }
+    Ok(None)
 }
 
 /// The one that the engine has, or has from now on.
 pub async fn provide(docker: &Docker, mut tell: impl FnMut(&str)) -> Result<String, EnvironmentError> {
-    let base = on_engine(docker).await?;
-    if is_on_engine(docker, &base).await? {
+    if let Some(base) = on_engine(docker).await? {
         return Ok(base);
     }
-    tell(&format!("{base}, from its registry"));
-    let Err(refused) = pull(docker).await else { return Ok(base) };
-    let made = name(MADE);
-    tell(&format!("{made}, from Debian's packages, since no registry gives {base}"));
-    make(docker).await.map_err(|error| EnvironmentError::Failed {
+    let (official, made) = (name(OFFICIAL), name(MADE));
+    let failed = |reason: String| EnvironmentError::Failed {
         doing: "provide the image that all others are made from".to_owned(),
-        reason: format!("pull {base}: {refused}; {}", crate::error::chain(&error)),
-    })?;
-    Ok(made)
+        reason,
+    };
+    tell(&format!("{official}, from its registry"));
+    if let Err(refused) = pull(docker).await {
+        tell(&format!("{made}, from Debian's packages, since no registry gives {official}"));
+        let reason = |error| failed(format!("pull {official}: {refused}; {}", crate::error::chain(&error)));
+        make(docker).await.map_err(reason)?;
+    }
+    on_engine(docker).await?.ok_or_else(|| failed("the engine has it not, though nothing went wrong".to_owned()))
 }
 
 fn name((repository, tag): (&str, &str)) -> String {
