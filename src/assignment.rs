@@ -98,9 +98,9 @@ impl Prepared {
     }
 
     /// Versions of what each scenario asks for.
-    pub fn versions(&self, tools: &Tools) -> Versions {
+    pub fn versions(&self, environment: EnvironmentName, tools: &Tools) -> Versions {
         let of_scenario = |scenario: &PreparedScenario| {
-            (scenario.scenario.name.clone(), tools.only(&scenario.requirements()).versions())
+            (scenario.scenario.name.clone(), tools.only(&scenario.requirements(environment)).versions())
         };
         self.scenarios.iter().map(of_scenario).collect()
     }
@@ -131,19 +131,26 @@ impl Prepared {
         })
     }
 
-    /// What the machine must have for all of them on the local environment.
-    pub fn requirements(&self) -> Requirements {
+    /// What the machine must have for all of them on an environment.
+    pub fn requirements(&self, environment: EnvironmentName) -> Requirements {
         let mut requirements = Requirements::default();
         for scenario in &self.scenarios {
-            requirements.extend(scenario.requirements());
+            requirements.extend(scenario.requirements(environment));
         }
         requirements
     }
 }
 
 impl PreparedScenario {
-    /// What the machine must have for it on the local environment.
-    pub fn requirements(&self) -> Requirements {
+    /// What the machine must have for it on an environment.
+    pub fn requirements(&self, environment: EnvironmentName) -> Requirements {
+        match environment {
+            EnvironmentName::Docker => self.on_local().in_containers(),
+            EnvironmentName::Local | EnvironmentName::Kind | EnvironmentName::Kube => self.on_local(),
+        }
+    }
+
+    fn on_local(&self) -> Requirements {
         let mut requirements = Requirements::default();
         requirements.sandbox();
         requirements.kubectl.insert(format!("scenario {}", self.scenario.name));
@@ -205,7 +212,7 @@ impl PreparedScenario {
         as_written: AsWritten,
         tools: &Tools,
     ) -> DrillOutcome {
-        let tools = &tools.only(&self.requirements());
+        let tools = &tools.only(&self.requirements(environment));
         let errata = plan.errata.iter().map(|erratum| ErratumOutcome {
             id: erratum.id.clone(),
             source: erratum.source.clone(),

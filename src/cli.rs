@@ -61,8 +61,17 @@ pub enum Command {
     Check(Selection),
     /// Look for the programs and kernel features that drills need, and install what is missing
     Doctor(DoctorArgs),
+    /// Images of drills in containers
+    #[command(subcommand)]
+    Images(ImagesCommand),
     /// Remove what killed runs left behind, and write their reports
     Gc,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ImagesCommand {
+    /// Build what is not on the container engine yet, from a registry's Debian or from this machine's mirror
+    Build(Selection),
 }
 
 #[derive(Debug, Args)]
@@ -131,7 +140,7 @@ pub struct DoctorArgs {
 pub enum EnvironmentArg {
     /// Sandboxed processes of this machine; needs no engine
     Local,
-    /// Containers (not there yet)
+    /// Containers of the engine that DOCKER_HOST names, with images that `redrill images build` has built
     Docker,
     /// A throwaway Kubernetes in containers (not there yet)
     Kind,

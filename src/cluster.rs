@@ -1,7 +1,7 @@
 //! The in-memory cluster: the part of a Kubernetes API that kubectl and helm need, and what reconciles it.
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -45,6 +45,8 @@ pub struct ClusterConfig {
     pub outside: BTreeMap<String, Outside>,
     /// Where the API is served; one on loopback for the harness.
     pub listeners: Vec<TcpListener>,
+    /// Under which pods call it, besides those of the listeners.
+    pub addresses: Vec<IpAddr>,
     /// Generated names follow from it.
     pub seed: u64,
 }
@@ -64,7 +66,7 @@ impl Cluster {
             containers: Containers { cluster: config.name.clone(), runtime: config.runtime.clone() },
             listeners: config.listeners,
             names: vec!["kubernetes".to_owned(), "kubernetes.default".to_owned(), "kubernetes.default.svc".to_owned()],
-            addresses: Vec::new(),
+            addresses: config.addresses,
         })?;
         let reconciler = Reconciler::start(Config {
             cluster: config.name,

@@ -72,6 +72,31 @@ pub fn run_now(argv: &[&str]) -> Result<Output, Error> {
     Ok(Output { status: output.status, stdout: output.stdout, stderr: output.stderr })
 }
 
+/// A program that outlives this one.
+pub struct Apart {
+    /// Ends when it is dropped, and when this process ends, however that comes about.
+    pub input: std::process::ChildStdin,
+    pub child: std::process::Child,
+}
+
+/// Starts a program that signals for this one's terminal do not reach.
+pub fn start_apart(argv: &[&str]) -> Result<Apart, Error> {
+    use std::os::unix::process::CommandExt as _;
+    let (program, arguments) = argv.split_first().ok_or(Error::Empty)?;
+    let child = std::process::Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn();
+    let mut child = child.map_err(|source| Error::Start { program: (*program).to_owned(), source })?;
+    match child.stdin.take() {
+        Some(input) => Ok(Apart { input, child }),
+        None => Err(Error::Talk { program: (*program).to_owned(), source: io::ErrorKind::BrokenPipe.into() }),
+    }
+}
+
 async fn talk(child: &mut Child, input: &[u8]) -> io::Result<Output> {
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let write = async {

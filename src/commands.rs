@@ -15,7 +15,7 @@ use crate::journal;
 use crate::machine;
 use crate::plan::AsWritten;
 use crate::problem::Problems;
-use crate::scenario::Scenarios;
+use crate::scenario::{EnvironmentName, Scenarios};
 
 /// Something that kept redrill from finding out.
 pub fn unverified(error: &dyn std::error::Error) -> ExitCode {
@@ -76,7 +76,7 @@ pub async fn doctor(scenarios: &Path, arguments: &DoctorArgs) -> ExitCode {
         Ok(prepared) => prepared,
         Err(problems) => return usage(&problems),
     };
-    let mut requirements = prepared.requirements();
+    let mut requirements = prepared.requirements(EnvironmentName::Local);
     if arguments.tests {
         requirements.tests();
     }
@@ -102,6 +102,11 @@ pub async fn gc(reports: &Path) -> ExitCode {
         }
         Err(error) => unverified(&error),
     };
+    // After the directories, whose locks say which runs are dead.
+    let swept = match on_engine().await {
+        ExitCode::Passed => swept,
+        other => other,
+    };
     match journal::recover(reports) {
         Ok(outcomes) => {
             for outcome in outcomes {
@@ -111,4 +116,25 @@ pub async fn gc(reports: &Path) -> ExitCode {
         }
         Err(error) => unverified(&error),
     }
+}
+
+/// What dead runs have on a container engine, where one is named or answers.
+#[cfg(feature = "docker")]
+async fn on_engine() -> ExitCode {
+    let is_named = std::env::var_os("DOCKER_HOST").is_some_and(|host| !host.is_empty());
+    match crate::runtime::container::sweep_dead_runs().await {
+        Ok((removed, left)) => {
+            removed.iter().for_each(|what| console::out(&format!("removed {what}")));
+            left.iter().for_each(|what| console::err(&format!("could not remove {what}")));
+            if left.is_empty() { ExitCode::Passed } else { ExitCode::Leftovers }
+        }
+        // On most machines there is none.
+        Err(_) if !is_named => ExitCode::Passed,
+        Err(error) => unverified(&error),
+    }
+}
+
+#[cfg(not(feature = "docker"))]
+async fn on_engine() -> ExitCode {
+    ExitCode::Passed
 }

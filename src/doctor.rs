@@ -8,6 +8,8 @@ use crate::command;
 use crate::redact::Secret;
 
 mod debian;
+#[cfg(feature = "docker")]
+pub mod debian_base;
 pub mod go_module;
 mod kubectl;
 pub mod npm;
@@ -161,12 +163,14 @@ pub async fn examine(
     }
     findings.extend(requirements.python.iter().map(|(requirement, needed_by)| python::examine(requirement, needed_by)));
     findings.extend(requirements.npm.iter().map(|(requirement, needed_by)| npm::examine(requirement, needed_by)));
-    let (found, remedy) = match namespaces() {
-        Ok(()) => (Some(Tool { path: "/proc/self/ns".into(), version: kernel_release() }), String::new()),
-        Err(remedy) => (None, remedy),
-    };
-    let needed_by = BTreeSet::from(["the local environment".to_owned()]);
-    findings.push(Finding { what: "kernel namespaces".to_owned(), found, needed_by, remedy, fix: None });
+    if !requirements.namespaces.is_empty() {
+        let (found, remedy) = match namespaces() {
+            Ok(()) => (Some(Tool { path: "/proc/self/ns".into(), version: kernel_release() }), String::new()),
+            Err(remedy) => (None, remedy),
+        };
+        let needed_by = requirements.namespaces.clone();
+        findings.push(Finding { what: "kernel namespaces".to_owned(), found, needed_by, remedy, fix: None });
+    }
     Ok(findings)
 }
 
@@ -309,6 +313,7 @@ mod tests {
     #[tokio::test]
     async fn what_the_drill_of_taiga_needs_is_named_with_what_needs_it() {
         let mut requirements = Requirements::default();
+        requirements.namespaces.insert("the local environment".to_owned());
         requirements.package("bash", "images/taiga-backup");
         requirements.package("redrill-no-such-package", "images/a");
         requirements.package("redrill-no-such-package", "images/b");

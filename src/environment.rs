@@ -8,8 +8,11 @@ use crate::redact::Secret;
 use crate::runtime::RuntimeError;
 use crate::scenario::EnvironmentName;
 
+#[cfg(feature = "docker")]
+pub mod docker;
 pub mod local;
 pub mod run_directory;
+mod served;
 
 /// Why an environment could not be had or asked: always a matter of UNVERIFIED, never of the procedure.
 #[derive(Debug, thiserror::Error)]
@@ -61,18 +64,24 @@ impl Clusters {
 /// A running environment.
 pub enum Environment {
     Local(Box<local::Local>),
+    #[cfg(feature = "docker")]
+    Docker(Box<docker::Docker>),
 }
 
 impl Environment {
     pub fn name(&self) -> EnvironmentName {
         match self {
             Self::Local(_) => EnvironmentName::Local,
+            #[cfg(feature = "docker")]
+            Self::Docker(_) => EnvironmentName::Docker,
         }
     }
 
     pub fn clusters(&self) -> &Clusters {
         match self {
             Self::Local(local) => &local.clusters,
+            #[cfg(feature = "docker")]
+            Self::Docker(docker) => &docker.clusters,
         }
     }
 
@@ -80,6 +89,8 @@ impl Environment {
     pub fn operator_kubeconfig(&self) -> Secret {
         match self {
             Self::Local(local) => local.operator_kubeconfig(),
+            #[cfg(feature = "docker")]
+            Self::Docker(docker) => docker.operator_kubeconfig(),
         }
     }
 
@@ -87,6 +98,8 @@ impl Environment {
     pub fn certificate(&self, hosts: &[&str]) -> Result<Certificate, EnvironmentError> {
         match self {
             Self::Local(local) => local.certificate(hosts),
+            #[cfg(feature = "docker")]
+            Self::Docker(docker) => docker.certificate(hosts),
         }
     }
 
@@ -94,6 +107,8 @@ impl Environment {
     pub fn outside_addresses(&self) -> Vec<String> {
         match self {
             Self::Local(local) => local.outside_addresses(),
+            #[cfg(feature = "docker")]
+            Self::Docker(docker) => docker.outside_addresses(),
         }
     }
 
@@ -101,6 +116,17 @@ impl Environment {
     pub fn directory(&self) -> PathBuf {
         match self {
             Self::Local(local) => local.directory().to_owned(),
+            #[cfg(feature = "docker")]
+            Self::Docker(docker) => docker.directory().to_owned(),
+        }
+    }
+
+    /// Of what runs here and is known only now, by name.
+    pub fn digests(&self) -> std::collections::BTreeMap<String, String> {
+        match self {
+            Self::Local(_) => Default::default(),
+            #[cfg(feature = "docker")]
+            Self::Docker(docker) => docker.digests.clone(),
         }
     }
 
@@ -108,6 +134,8 @@ impl Environment {
     pub async fn lose(&self, cluster: &str) -> Result<(), EnvironmentError> {
         match self {
             Self::Local(local) => local.lose(cluster).await,
+            #[cfg(feature = "docker")]
+            Self::Docker(docker) => docker.lose(cluster).await,
         }
     }
 
@@ -115,6 +143,8 @@ impl Environment {
     pub async fn tear_down(&self) -> Result<Vec<String>, EnvironmentError> {
         match self {
             Self::Local(local) => local.tear_down().await,
+            #[cfg(feature = "docker")]
+            Self::Docker(docker) => docker.tear_down().await,
         }
     }
 }

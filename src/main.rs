@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use redrill::cli::{self, Cli, Command};
+use redrill::cli::{self, Cli, Command, ImagesCommand};
 use redrill::exit_code;
 use redrill::{console, probe, sandbox, store};
 
@@ -17,6 +17,12 @@ fn main() -> ExitCode {
     let helper = arguments.first().and_then(|argument| argument.to_str()).unwrap_or_default();
     match helper {
         "__probe" => return probe::main(),
+        #[cfg(feature = "docker")]
+        redrill::runtime::porter::HELPER => return redrill::runtime::porter::main(),
+        #[cfg(feature = "docker")]
+        redrill::environment::docker::reaper::HELPER => {
+            return redrill::environment::docker::reaper::main(&arguments[1..]);
+        }
         "__charts" => return helper_end(store::charts::main(arguments.split_off(1))),
         "__aws" => {
             return helper_end(store::aws::main(arguments.split_off(1)).map(|answer| {
@@ -90,6 +96,7 @@ async fn command(cli: Cli) -> exit_code::ExitCode {
         Command::List => commands::list(&cli.scenarios, &cli.reports),
         Command::Check(selection) => commands::check(&cli.scenarios, selection),
         Command::Doctor(arguments) => commands::doctor(&cli.scenarios, arguments).await,
+        Command::Images(ImagesCommand::Build(selection)) => run::build_images(&cli.scenarios, &selection.names).await,
         Command::Gc => commands::gc(&cli.reports).await,
     }
 }

@@ -11,13 +11,10 @@ use tokio_util::sync::CancellationToken;
 use crate::assignment::{self, Prepared, PreparedScenario, Versions};
 use crate::cli::RunArgs;
 use crate::console::{self, Console, Times};
-use crate::doctor::go_module::{GCS_SERVER, HELM, HELM_DIFF};
 use crate::doctor::{self, Tools};
 use crate::drill::event::{self, DrillId};
 use crate::drill::record::{Halt, Record, SharedJournal};
 use crate::drill::{self, Assignment};
-use crate::environment::local::{self, Local, LocalConfig};
-use crate::environment::{Environment, EnvironmentError};
 use crate::error::chain;
 use crate::exit_code::ExitCode;
 use crate::journal::{Journal, JournalError};
@@ -25,7 +22,9 @@ use crate::outcome::{DrillOutcome, Outcome};
 use crate::plan::AsWritten;
 use crate::problem::Problems;
 use crate::redact::Redactor;
-use crate::scenario::{Credential, CredentialTarget, Database, EnvironmentName, Scenario, Store};
+use crate::scenario::EnvironmentName;
+
+mod place;
 
 /// What was asked for, and what the machine has for it.
 struct Ready {
@@ -100,9 +99,10 @@ async fn make_ready(scenarios: &Path, arguments: &RunArgs) -> Result<Ready, Prob
         }
     };
     let prepared = prepare(&BTreeMap::new())?;
-    let (tools, obstacle) = machine(&prepared, arguments.install).await;
+    let environment = EnvironmentName::from(arguments.environment);
+    let (tools, obstacle) = machine(&prepared, environment, arguments.install).await;
     let tools = tools.without(&arguments.simulate);
-    let versions = prepared.versions(&tools);
+    let versions = prepared.versions(environment, &tools);
     // What helm has to render is known once helm is there.
     let is_known = prepared.is_for(&versions) && prepared.is_rendered();
     let prepared = if is_known { prepared } else { prepare(&versions)? };
@@ -142,13 +142,10 @@ impl Ready {
             };
             let missing = scenario.missing(&self.tools, &arguments.simulate);
             async move {
-                match (self.obstacle.as_ref().or(missing.as_ref()), assignment.environment) {
+                match self.obstacle.as_ref().or(missing.as_ref()) {
                     _ if interrupt.is_cancelled() => drill::not_run(record, drill::interrupted()),
-                    (Some(halt), _) => drill::not_run(record, halt.clone()),
-                    (None, EnvironmentName::Local) => {
-                        on_local(&assignment, scenario, &self.tools, record, interrupt).await
-                    }
-                    (None, other) => drill::not_run(record, not_built(other)),
+                    Some(halt) => drill::not_run(record, halt.clone()),
+                    None => in_its_place(&assignment, scenario, &self.tools, record, interrupt).await,
                 }
             }
         });
@@ -156,95 +153,38 @@ impl Ready {
     }
 }
 
-async fn on_local(
+async fn in_its_place(
     assignment: &Assignment<'_>,
     scenario: &PreparedScenario,
     tools: &Tools,
-    record: Record,
+    mut record: Record,
     interrupt: &CancellationToken,
 ) -> DrillOutcome {
-    match start_local(assignment, scenario, tools, &record).await {
-        Ok(environment) => drill::run(assignment, &environment, record, interrupt).await,
+    let started = match assignment.environment {
+        EnvironmentName::Local => place::local(assignment, scenario, tools, &record).await,
+        #[cfg(feature = "docker")]
+        EnvironmentName::Docker => place::docker(assignment, scenario, tools, &record).await,
+        other => return drill::not_run(record, not_built(other)),
+    };
+    match started {
+        Ok(environment) => {
+            record.outcome.digests.extend(environment.digests());
+            drill::run(assignment, &environment, record, interrupt).await
+        }
         Err(error) => drill::not_run(record, Halt::unverified(chain(&error), "run `redrill doctor`")),
     }
 }
 
-async fn start_local(
-    assignment: &Assignment<'_>,
-    scenario: &PreparedScenario,
-    tools: &Tools,
-    record: &Record,
-) -> Result<Environment, EnvironmentError> {
-    let kubectl = tools.get("kubectl").map(|tool| tool.path.clone());
-    let config = LocalConfig {
-        program: std::env::current_exe().map_err(EnvironmentError::io("find the running program"))?,
-        name: format!("{}-{}-{}", assignment.nonce, record.outcome.scenario, record.outcome.variant),
-        images: scenario
-            .checked
-            .images
-            .iter()
-            .map(|(reference, image)| (reference.clone(), scenario.image(reference, image, tools)))
-            .collect(),
-        outside: scenario
-            .scenario
-            .stores
-            .iter()
-            .filter(|(_, store)| store.account().is_none())
-            .flat_map(|(name, store)| store.hosts().into_iter().map(move |host| (host, name)))
-            .map(|(host, name)| (host.to_owned(), drill::station::store_service(name)))
-            .collect(),
-        clusters: scenario.checked.systems.names().map(str::to_owned).collect(),
-        services: services(&scenario.scenario),
-        kubectl,
-        programs: [&HELM, &HELM_DIFF]
-            .into_iter()
-            .filter_map(|program| Some((program.name.to_owned(), tools.get(program.name)?.path.clone())))
-            .collect(),
-        gcs_server: tools.get(GCS_SERVER.name).map(|tool| tool.path.clone()),
-        awscli: tools.get("awscli").map(|tool| tool.path.clone()),
-        namespace: scenario.scenario.system.namespace.clone(),
-        seed: assignment.rng,
-    };
-    Ok(Environment::Local(Box::new(Local::start(config).await?)))
-}
-
-/// The databases and pages of a system of several clusters: the name that the prober uses, and the Service it stands for.
-fn services(scenario: &Scenario) -> BTreeMap<String, (String, String, String)> {
-    let clusters: Vec<_> = scenario.system.clusters.iter().filter_map(|cluster| cluster.name.as_deref()).collect();
-    let of_page = |credential: &Credential| {
-        let CredentialTarget::Http(url) = &credential.target else { return None };
-        let uri: http::Uri = url.parse().ok()?;
-        let host = uri.host()?;
-        let [service, namespace, cluster] = host.split('.').collect::<Vec<_>>()[..] else { return None };
-        let service = (cluster.to_owned(), namespace.to_owned(), service.to_owned());
-        clusters.contains(&cluster).then(|| (host.to_owned(), service))
-    };
-    let of_cluster = |database: &Database| {
-        let (service, namespace) = database.host.split_once('.')?;
-        let service = (database.cluster.clone()?, namespace.to_owned(), service.to_owned());
-        Some((database.address(), service))
-    };
-    // An account is where its stack is, since it mounts the file systems.
-    let of_account = |(name, store): (&String, &Store)| -> Vec<_> {
-        let namespace = scenario.system.namespace.clone();
-        let service = (local::CLUSTER.to_owned(), namespace, drill::station::store_service(name));
-        let hosts = store.account().map(|_| store.hosts()).unwrap_or_default();
-        hosts.into_iter().map(|host| (host.to_owned(), service.clone())).collect()
-    };
-    let accounts = scenario.stores.iter().flat_map(of_account);
-    let pages = scenario.credentials.iter().filter_map(of_page);
-    scenario.databases.values().filter_map(of_cluster).chain(pages).chain(accounts).collect()
-}
-
 /// Looks for what the drills need, and gets it when asked to. `Some` is what keeps any drill from running.
-async fn machine(prepared: &Prepared, install: bool) -> (Tools, Option<Halt>) {
-    let requirements = prepared.requirements();
+async fn machine(prepared: &Prepared, environment: EnvironmentName, install: bool) -> (Tools, Option<Halt>) {
+    let requirements = prepared.requirements(environment);
     match crate::machine::examine(&requirements, install).await {
         Ok(findings) => {
             let missing: Vec<_> = findings.iter().filter(|finding| finding.is_obstacle()).collect();
             let tools = Tools::of(&findings);
             if missing.is_empty() {
-                return (tools, None);
+                let obstacle = if install { images(prepared, environment, &tools).await.err() } else { None };
+                return (tools, obstacle);
             }
             let what: Vec<_> = missing.iter().map(|finding| finding.what.as_str()).collect();
             let remedies: Vec<_> = missing.iter().map(|finding| finding.remedy.as_str()).collect();
@@ -257,8 +197,56 @@ async fn machine(prepared: &Prepared, install: bool) -> (Tools, Option<Halt>) {
     }
 }
 
+/// Builds the images of an environment that has images, where they are not there yet.
+async fn images(prepared: &Prepared, environment: EnvironmentName, tools: &Tools) -> Result<(), Halt> {
+    match environment {
+        #[cfg(feature = "docker")]
+        EnvironmentName::Docker => {
+            let tell = |what: &str| console::err(&format!("build    {what}"));
+            let built = place::build_images(&prepared.scenarios, tools, tell).await;
+            built.map_err(|error| Halt::unverified(chain(&error), "run `redrill images build`"))
+        }
+        _ => {
+            let _ = (prepared, tools);
+            Ok(())
+        }
+    }
+}
+
+/// `redrill images build`: what drills in containers need, on the engine.
+pub async fn build_images(scenarios: &Path, names: &[String]) -> ExitCode {
+    let prepared = match assignment::prepare(scenarios, names, &[], AsWritten::No, &BTreeMap::new()) {
+        Ok(prepared) => prepared,
+        Err(problems) => {
+            console::err(&problems.to_string());
+            return ExitCode::Usage;
+        }
+    };
+    let (tools, obstacle) = machine(&prepared, EnvironmentName::Docker, false).await;
+    let built = match obstacle {
+        Some(halt) => Err(halt),
+        None if cfg!(feature = "docker") => images(&prepared, EnvironmentName::Docker, &tools).await,
+        None => Err(not_built(EnvironmentName::Docker)),
+    };
+    match built {
+        Ok(()) => ExitCode::Passed,
+        Err(halt) => {
+            let words = match halt {
+                Halt::Failed { reason } => reason,
+                Halt::Unverified { reason, remedy } => format!("{reason}\n{remedy}"),
+            };
+            console::err(&format!("redrill: {words}"));
+            ExitCode::Unverified
+        }
+    }
+}
+
 fn not_built(environment: EnvironmentName) -> Halt {
     let name = format!("{environment:?}").to_lowercase();
+    if environment == EnvironmentName::Docker {
+        let remedy = "build it with `--features docker`, or run with --env local";
+        return Halt::unverified("this redrill was built without the docker environment", remedy);
+    }
     Halt::unverified(format!("the {name} environment is not there yet"), "run with --env local")
 }
 

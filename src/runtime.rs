@@ -10,9 +10,12 @@ use tokio::sync::mpsc;
 
 use crate::redact::Secret;
 
+mod binding;
 #[cfg(feature = "docker")]
 pub mod container;
 mod log;
+#[cfg(feature = "docker")]
+pub mod porter;
 pub mod process;
 
 /// A pod, as `cluster/namespace/name/uid`: unique over all clusters of a drill.
@@ -153,6 +156,13 @@ pub struct ExecSpec {
 
 pub type ByteReader = Box<dyn AsyncRead + Send + Unpin>;
 pub type ByteWriter = Box<dyn AsyncWrite + Send + Unpin>;
+/// A connection.
+pub type ByteStream = Box<dyn Duplex>;
+
+/// Reads and writes.
+pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
 /// A program running in a container. Dropping it kills the program's process group.
 pub struct ExecSession {
@@ -224,7 +234,7 @@ pub trait PodRuntime: Send + Sync {
     async fn remove_volume(&self, volume: &VolumeId) -> Result<(), RuntimeError>;
 
     /// A TCP connection to a pod's port, made from inside the drill's network (probes).
-    async fn connect(&self, address: std::net::SocketAddr) -> Result<tokio::net::TcpStream, RuntimeError>;
+    async fn connect(&self, address: std::net::SocketAddr) -> Result<ByteStream, RuntimeError>;
 
     /// Everything that exists now, one name per thing, sorted.
     async fn inventory(&self) -> Result<Vec<String>, RuntimeError>;

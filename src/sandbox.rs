@@ -31,6 +31,7 @@ pub(crate) mod protocol;
 pub(crate) mod remove;
 pub(crate) mod root;
 pub(crate) mod syscall;
+pub(crate) mod volume;
 
 pub use network::AddressRange;
 pub use remove::remove_run_directory;

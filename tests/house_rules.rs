@@ -17,7 +17,7 @@ const SPAWNERS: [&str; 4] =
     ["src/command.rs", "src/sandbox/link.rs", "src/sandbox/namespaces.rs", "src/sandbox/remove.rs"];
 
 /// Waiting for time to pass is right where time is the contract, or between two looks at a condition with a deadline.
-const SLEEPERS: [(&str, &str); 12] = [
+const SLEEPERS: [(&str, &str); 13] = [
     ("src/probe/login.rs", "between two tries of a page that does not answer yet, with a deadline"),
     ("src/probe/ledger.rs", "between two tries to write while the database is away, with a deadline"),
     ("src/probe/archive.rs", "between two looks at whether a segment is shipped, which nothing tells, with a deadline"),
@@ -29,6 +29,7 @@ const SLEEPERS: [(&str, &str); 12] = [
     ("src/cluster/kubelet/pod.rs", "back-off before a container starts again, as a kubelet's"),
     ("src/cluster/kubelet/container.rs", "grace periods, `sleep` hooks and back-off, as a kubelet's"),
     ("src/database/cockroach_schedule.rs", "between two looks at a schedule's jobs, with a deadline"),
+    ("src/environment/docker/reaper.rs", "between two looks at what an engine still makes, with a deadline"),
     ("src/kubernetes.rs", "between two looks at a condition, with a deadline"),
 ];
 

@@ -37,7 +37,7 @@ fn chat(findings: &[Finding]) -> (Tools, PreparedScenario) {
     let tools = Tools::of(findings);
     let names = ["rocket-chat".to_owned()];
     let first = prepare(&folder, &names, &[], AsWritten::No, &BTreeMap::new());
-    let versions = first.unwrap_or_else(|problems| panic!("{problems}")).versions(&tools);
+    let versions = first.unwrap_or_else(|problems| panic!("{problems}")).versions(EnvironmentName::Local, &tools);
     let prepared = prepare(&folder, &names, &[], AsWritten::No, &versions);
     let mut prepared = prepared.unwrap_or_else(|problems| panic!("{problems}"));
     (tools, prepared.scenarios.remove(0))

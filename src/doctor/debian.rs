@@ -47,7 +47,7 @@ done"#;
 }
 
 /// The machine's own mirror of Debian.
-async fn mirror() -> Result<String, Error> {
+pub async fn mirror() -> Result<String, Error> {
     let argv = ["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)", "Identifier: Packages"];
     let targets = super::run(&argv, "apt-get indextargets", Duration::from_secs(60)).await?;
     let os_release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();

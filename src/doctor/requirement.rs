@@ -20,6 +20,8 @@ pub struct Requirements {
     pub npm: BTreeMap<String, BTreeSet<String>>,
     /// Programs that have a stand-in, by name ([`super::real_program`]), and what asks for them.
     pub real: BTreeMap<String, BTreeSet<String>>,
+    /// What asks for namespaces of the kernel, if anything does.
+    pub namespaces: BTreeSet<String>,
 }
 
 impl Requirements {
@@ -69,6 +71,7 @@ impl Requirements {
             }
         }
         self.kubectl.extend(others.kubectl);
+        self.namespaces.extend(others.namespaces);
         for (program, needed_by) in others.go {
             self.go.entry(program).or_default().extend(needed_by);
         }
@@ -91,9 +94,16 @@ impl Requirements {
 
     /// Adds what the sandbox itself needs when it is run by this user. Root writes id maps itself.
     pub fn sandbox(&mut self) {
+        self.namespaces.insert("the local environment".to_owned());
         if !nix::unistd::geteuid().is_root() {
             self.package("uidmap", "the local environment, as an ordinary user");
         }
+    }
+
+    /// What is left of it where images hold what is installed, and pods are containers: programs that images take from this machine.
+    pub fn in_containers(self) -> Self {
+        let Self { kubectl, go, real, .. } = self;
+        Self { kubectl, go, real, ..Self::default() }
     }
 
     /// Adds what redrill's own tests start beside what the scenarios need.

@@ -39,6 +39,11 @@ impl RunDirectory {
         &self.path
     }
 
+    /// Held for as long as the run lives.
+    pub fn lock_path(&self) -> PathBuf {
+        lock_of(&self.path)
+    }
+
     /// Removes it with all that is in it; what is still there after that.
     pub async fn remove(self) -> Result<Vec<String>, EnvironmentError> {
         remove(&self.path).await?;

@@ -1,44 +1,56 @@
 //! Pods as containers of a Docker engine: [`PodRuntime`] through testcontainers, and through bollard where
 //! testcontainers has no word for it (internal networks, labels, terminals, exit codes without polling).
 //!
-//! Not done yet, and refused by name: projected files, `subPath`, `fsGroup` on volumes.
+//! Each drill has two volumes on the engine, one on its disk and one in its memory, of which pods mount parts: claims, and the
+//! files of Secrets and ConfigMaps, which touch no disk. Its [`porter`] fills them, and carries what goes in and out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
+use super::binding::directory_name;
 use super::log::{Log, Logs};
+use super::porter::Ask;
 use super::{
-    ByteReader, ContainerExit, ContainerId, ContainerSpec, ExecSession, ExecSpec, HostEntry, LogOptions, MountSource,
-    PodId, PodRuntime, PodSandbox, RuntimeError, VolumeId, failed, name, not_found,
+    ByteReader, ByteStream, ContainerExit, ContainerId, ContainerSpec, ExecSession, ExecSpec, HostEntry, LogOptions,
+    MountSource, PodId, PodRuntime, PodSandbox, RuntimeError, VolumeId, failed, name, not_found,
 };
 
 mod engine;
 mod exec;
+mod gone;
+mod image;
 mod launch;
+mod porter;
 
-use engine::{Engine, is_status};
+use engine::Engine;
+pub use engine::{Swept, connect};
 use exec::Ends;
+pub use gone::sweep_dead_runs;
+pub use image::{image, is_on_engine};
 use launch::Held;
+use porter::Porter;
 
 /// What the containers of a run need to know of it.
 #[derive(Debug, Clone)]
 pub struct EngineConfig {
     /// Label of everything that is made, and part of its names.
     pub run: String,
+    /// A file that is locked for as long as the run lives; whoever finds what a run left looks there.
+    pub lock: PathBuf,
     /// Made if absent; the containers' logs are written there, for the eyes of the user alone.
     pub log_directory: PathBuf,
-    /// An image on the engine with `tail` and `tee`: it holds the network of each pod.
-    pub pod_image: String,
+    /// redrill's own, on the engine, with `redrill` and `tail` in its PATH: it holds the network of each pod, and the porter.
+    pub image: String,
+    /// A certificate authority in PEM that every container trusts, beside those of redrill's image.
+    pub trusted_ca: Option<String>,
 }
 
 /// The pods of one drill, on the engine of DOCKER_HOST. Images are never pulled.
@@ -50,7 +62,8 @@ pub struct EngineConfig {
 /// label: [`ContainerRuntime::sweep`].
 pub struct ContainerRuntime {
     engine: Engine,
-    pod_image: String,
+    image: String,
+    porter: Arc<Porter>,
     ends: Ends,
     listening: AbortHandle,
     logs: Logs,
@@ -93,22 +106,50 @@ impl ContainerRuntime {
     pub async fn start(config: EngineConfig) -> Result<Self, RuntimeError> {
         let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&config.log_directory);
         made.map_err(|error| failed(format!("make {}", config.log_directory.display()), error))?;
-        let engine = Engine::connect(&config.run).await?;
-        image_exists(&engine, &config.pod_image).await?;
-        engine.create_network().await?;
+        let engine = Engine::connect(&config.run, &config.lock).await?;
+        image::must_be_there(&engine.docker, &config.image).await?;
         let (ends, listening) = Ends::listen(&engine);
         let logs = Logs::new(config.log_directory);
-        Ok(Self { engine, pod_image: config.pod_image, ends, listening, logs, state: Mutex::default() })
+        let made = async {
+            engine.create_network().await?;
+            Porter::start(&engine, &ends, &config.image, config.trusted_ca.as_deref()).await
+        };
+        match made.await {
+            Ok(porter) => {
+                let (image, porter) = (config.image, Arc::new(porter));
+                Ok(Self { engine, image, porter, ends, listening, logs, state: Mutex::default() })
+            }
+            Err(error) => {
+                listening.abort();
+                engine.sweep().await?;
+                Err(error)
+            }
+        }
     }
 
-    /// Removes everything that the engine has of a run, and gives the names of what is left.
-    pub async fn sweep(run: &str) -> Result<Vec<String>, RuntimeError> {
-        Engine::connect(run).await?.sweep().await
+    /// The address of the drill's network under which pods reach what [`Self::listen`] serves.
+    pub fn porter_address(&self) -> IpAddr {
+        self.porter.address()
+    }
+
+    /// Brings whoever connects to this port of [`Self::porter_address`] to a listener of this machine; nothing outside reaches it.
+    pub async fn listen(&self, port: u16, to: SocketAddr) -> Result<(), RuntimeError> {
+        self.porter.listen(port, to).await
+    }
+
+    /// The address that a gateway of the drill's network would have.
+    pub async fn gateway(&self) -> Result<Option<IpAddr>, RuntimeError> {
+        self.engine.gateway().await
+    }
+
+    /// Removes everything that the engine has of a run.
+    pub async fn sweep(run: &str) -> Result<Swept, RuntimeError> {
+        Engine::connect(run, Path::new("")).await?.sweep().await
     }
 
     /// Asks every container to stop, kills those that have not within `grace`, and removes everything
     /// that the run has on the engine, volumes included. Gives the names of what could not be removed.
-    pub async fn shutdown(self, grace: Duration) -> Vec<String> {
+    pub async fn shutdown(&self, grace: Duration) -> Vec<String> {
         let containers: Vec<_> =
             self.state().containers.iter().map(|(id, made)| (id.clone(), Arc::clone(made))).collect();
         for (id, container) in &containers {
@@ -123,7 +164,10 @@ impl ContainerRuntime {
                 tracing::warn!("{error}");
             }
         }
-        self.engine.sweep().await.unwrap_or_else(|error| vec![error.to_string()])
+        match self.engine.sweep().await {
+            Ok(swept) => swept.left,
+            Err(error) => vec![error.to_string()],
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -141,25 +185,10 @@ impl ContainerRuntime {
         if running { Ok(self.engine.container(id)) } else { Err(not_found("running container", name(id))) }
     }
 
-    /// Writes the file that all containers of a pod share: the engine shows it in each of them.
+    /// Writes the file that all containers of a pod have mounted.
     async fn write_hosts(&self, id: &PodId, pod: &Pod, hosts: &[HostEntry]) -> Result<(), RuntimeError> {
-        let doing = || format!("set the names that the pod {} resolves", id.0);
-        let tee = ExecSpec { argv: vec!["tee".to_owned(), "/etc/hosts".to_owned()], stdin: true, tty: None };
-        let mut session = exec::start(&self.engine, &self.ends, &self.engine.pod(id), &tee).await?;
-        if let Some(mut stdin) = session.stdin.take() {
-            let written = stdin.write_all(hosts_file(pod, hosts).as_bytes()).await;
-            written.map_err(|error| failed(doing(), error))?;
-        }
-        let (mut said, mut echo) = (String::new(), tokio::io::sink());
-        let (_, exit) = tokio::join!(tokio::io::copy(&mut session.stdout, &mut echo), session.exit);
-        if let Some(mut stderr) = session.stderr.take() {
-            let read = stderr.read_to_string(&mut said).await;
-            read.map_err(|error| failed(doing(), error))?;
-        }
-        match exit?.code() {
-            0 => Ok(()),
-            code => Err(failed(doing(), format!("`tee` ended with exit code {code}: {said}"))),
-        }
+        let content = hosts_file(pod, hosts);
+        self.porter.done(Ask::WriteHosts { pod: self.engine.pod(id), content }).await
     }
 }
 
@@ -186,19 +215,10 @@ fn hosts_file(pod: &Pod, hosts: &[HostEntry]) -> String {
     file
 }
 
-/// testcontainers pulls an image that is not there: a drill must not run what it happens to find outside.
-async fn image_exists(engine: &Engine, reference: &str) -> Result<(), RuntimeError> {
-    match engine.docker.inspect_image(reference).await {
-        Ok(_) => Ok(()),
-        Err(error) if is_status(&error, &[404]) => Err(not_found("image on the engine", reference)),
-        Err(error) => Err(failed(format!("look for the image {reference}"), error)),
-    }
-}
-
 #[async_trait]
 impl PodRuntime for ContainerRuntime {
     async fn create_pod(&self, sandbox: &PodSandbox) -> Result<IpAddr, RuntimeError> {
-        let address = self.engine.start_pod(sandbox, &self.pod_image).await?;
+        let address = self.engine.start_pod(&sandbox.id, &sandbox.hostname, &self.image, Vec::new()).await?;
         let pod = Pod { hostname: sandbox.hostname.clone(), address };
         self.state().pods.insert(sandbox.id.clone(), pod.clone());
         self.write_hosts(&sandbox.id, &pod, &sandbox.hosts).await?;
@@ -217,14 +237,14 @@ impl PodRuntime for ContainerRuntime {
             self.remove(&container).await?;
         }
         self.engine.remove_container(&self.engine.pod(pod)).await?;
+        self.porter.done(Ask::RemovePod { pod: self.engine.pod(pod) }).await?;
         self.state().pods.remove(pod);
         self.logs.remove_pod(pod);
         Ok(())
     }
 
     async fn create(&self, spec: &ContainerSpec) -> Result<(), RuntimeError> {
-        launch::refuse_what_is_not_done(spec)?;
-        image_exists(&self.engine, &spec.image.reference).await?;
+        image::must_be_there(&self.engine.docker, &spec.image.reference).await?;
         let mut state = self.state();
         if !state.pods.contains_key(&spec.id.pod) {
             return Err(not_found("pod", &spec.id.pod.0));
@@ -259,7 +279,7 @@ impl PodRuntime for ContainerRuntime {
             return Err(failed(format!("start the container {}", name(id)), "it was started before"));
         }
         // In a task of its own: the caller may stop waiting, the container must be known all the same.
-        let task = tokio::spawn(start(self.engine.clone(), container));
+        let task = tokio::spawn(start(self.engine.clone(), self.porter.clone(), container));
         task.await.unwrap_or_else(|error| Err(failed("start a container", error)))
     }
 
@@ -308,6 +328,7 @@ impl PodRuntime for ContainerRuntime {
                 self.engine.remove_container(&engine_name).await?;
             }
         }
+        self.porter.done(Ask::Forget { container: engine_name }).await?;
         container.phase.send_if_modified(|phase| {
             let never_ended = !matches!(phase, Phase::Ended(_));
             if never_ended {
@@ -320,32 +341,40 @@ impl PodRuntime for ContainerRuntime {
     }
 
     async fn create_volume(&self, volume: &VolumeId) -> Result<(), RuntimeError> {
-        self.engine.create_volume(volume).await?;
+        self.porter.done(Ask::MakeVolume { directory: directory_name(volume) }).await?;
         self.state().volumes.insert(volume.clone());
         Ok(())
     }
 
     async fn remove_volume(&self, volume: &VolumeId) -> Result<(), RuntimeError> {
-        self.engine.remove_volume(&self.engine.volume(volume)).await?;
+        self.porter.done(Ask::RemoveVolume { directory: directory_name(volume) }).await?;
         self.state().volumes.remove(volume);
         Ok(())
     }
 
-    /// The bridge of an engine on this machine has an address in the drill's network. Other engines' are out of reach.
-    async fn connect(&self, address: SocketAddr) -> Result<TcpStream, RuntimeError> {
-        TcpStream::connect(address).await.map_err(|error| failed(format!("connect to {address}"), error))
+    async fn connect(&self, address: SocketAddr) -> Result<ByteStream, RuntimeError> {
+        self.porter.connect(address).await
     }
 
     async fn inventory(&self) -> Result<Vec<String>, RuntimeError> {
         let mut all: BTreeSet<String> = self.engine.find().await?.into_iter().map(|found| found.shown).collect();
+        let directories = self.porter.volumes().await?;
+        let known: BTreeMap<String, VolumeId> =
+            self.state().volumes.iter().map(|volume| (directory_name(volume), volume.clone())).collect();
+        let shown = |directory: String| known.get(&directory).map_or(directory, |volume| volume.0.clone());
+        all.extend(directories.into_iter().map(|directory| format!("volume {}", shown(directory))));
         // Those that were not started are not on the engine yet.
         all.extend(self.state().containers.keys().map(|id| format!("container {}", name(id))));
         Ok(all.into_iter().collect())
     }
 }
 
-async fn start(engine: Engine, container: Arc<Container>) -> Result<(), RuntimeError> {
-    let held = match launch::start(&engine, &container.spec).await {
+async fn start(engine: Engine, porter: Arc<Porter>, container: Arc<Container>) -> Result<(), RuntimeError> {
+    let launched = async {
+        let mounts = porter.prepare(&engine, &container.spec).await?;
+        launch::start(&engine, &container.spec, mounts).await
+    };
+    let held = match launched.await {
         Ok(held) => held,
         Err(error) => {
             container.phase.send_replace(Phase::Created);

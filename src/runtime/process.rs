@@ -6,14 +6,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::net::TcpSocket;
 use tokio::net::unix::pipe;
-use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::watch;
 
+use super::binding::directory_name;
 use super::log::{Log, Logs};
 use super::{
-    ByteReader, ContainerExit, ContainerId, ContainerSpec, ExecSession, ExecSpec, HostEntry, LogOptions, MountSource,
-    PodId, PodRuntime, PodSandbox, RuntimeError, VolumeId, failed, name, not_found,
+    ByteReader, ByteStream, ContainerExit, ContainerId, ContainerSpec, ExecSession, ExecSpec, HostEntry, LogOptions,
+    MountSource, PodId, PodRuntime, PodSandbox, RuntimeError, VolumeId, failed, name, not_found,
 };
 use crate::sandbox::fault::Fault;
 use crate::sandbox::link::Link;
@@ -24,7 +25,6 @@ mod exec;
 mod launch;
 mod staging;
 
-use launch::directory_name;
 use staging::Staging;
 
 /// The pods of one drill. Dropping it kills them; [`ProcessRuntime::shutdown`] ends them in order.
@@ -317,9 +317,11 @@ impl PodRuntime for ProcessRuntime {
         Ok(())
     }
 
-    async fn connect(&self, address: SocketAddr) -> Result<TcpStream, RuntimeError> {
-        let socket = self.socket().await?;
-        socket.connect(address).await.map_err(|error| failed(format!("connect to {address}"), error))
+    async fn connect(&self, address: SocketAddr) -> Result<ByteStream, RuntimeError> {
+        let connected = self.socket().await?.connect(address).await;
+        connected
+            .map(|stream| Box::new(stream) as ByteStream)
+            .map_err(|error| failed(format!("connect to {address}"), error))
     }
 
     async fn inventory(&self) -> Result<Vec<String>, RuntimeError> {

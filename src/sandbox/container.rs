@@ -1,13 +1,10 @@
 //! What a forked child does to become a container's program, or a program in a running container.
 
-use std::fs::{self, DirBuilder, File, Permissions};
-use std::io;
+use std::fs::{self, File};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
-use base64::Engine as _;
 use nix::mount::MsFlags;
 use nix::sched::{CloneFlags, setns};
 use nix::unistd::{chdir, sethostname};
@@ -15,11 +12,12 @@ use serde::{Deserialize, Serialize};
 
 use super::fault::{Doing, Fault};
 use super::identity::Accounts;
-use super::mounts::{attach, file_system, make_directory, make_mount_point, open_below};
+use super::mounts::{attach, file_system, make_directory, make_mount_point};
 use super::program::{self, Account, Streams};
 use super::protocol::{self, Binding, Launch, Source, Terminal};
 use super::root::{IMAGES, STAGE, VOLUMES, enter_container_root};
 use super::syscall::{self, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY};
+use super::volume::{give, open_sub_path, write_files};
 use super::{Variable, protocol::File as ProjectedFile};
 
 /// What a child tells the fabric before it is the program; end of file means that it has become it.
@@ -199,71 +197,11 @@ fn open_binding(binding: &Binding, number: usize, fs_group: Option<u32>) -> Resu
     Ok(pending)
 }
 
-/// Opens a path below a volume; what is absent is made with the volume's own mode, as a kubelet does.
-fn open_sub_path(volume: &File, path: &Path) -> io::Result<OwnedFd> {
-    let mut below = PathBuf::from(".");
-    let mode = volume.metadata()?.mode() & 0o7777;
-    for component in path.components() {
-        match component {
-            Component::Normal(name) => below.push(name),
-            Component::CurDir => continue,
-            Component::ParentDir | Component::RootDir | Component::Prefix(_) => {
-                return Err(io::Error::new(io::ErrorKind::InvalidInput, "a sub path leads out of its volume"));
-            }
-        }
-        if open_below(volume, &below).is_ok() {
-            continue;
-        }
-        let parent = open_below(volume, below.parent().unwrap_or(Path::new(".")))?;
-        let name = below.file_name().unwrap_or_default();
-        nix::sys::stat::mkdirat(&parent, name, nix::sys::stat::Mode::from_bits_truncate(0o777))?;
-        let made = open_below(volume, &below)?;
-        // An O_PATH descriptor has no mode to change; opened again it has.
-        let made = File::open(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&made)))?;
-        made.set_permissions(Permissions::from_mode(mode))?;
-    }
-    open_below(volume, &below)
-}
-
 /// Writes files to memory of this mount namespace.
 fn project(files: &[ProjectedFile], number: usize, fs_group: Option<u32>) -> Result<PathBuf, Fault> {
     let root = Path::new(STAGE).join(number.to_string());
     make_directory(&root, 0o755)?;
     file_system("tmpfs", &root, MsFlags::MS_NOSUID | MsFlags::MS_NODEV, "mode=0755")?;
-    for file in files {
-        if file.path.components().any(|part| !matches!(part, Component::Normal(_))) {
-            return Err(Fault::new(format!("project {}", file.path.display()), "the path leads out of its volume"));
-        }
-        let path = root.join(&file.path);
-        let doing = || format!("project {}", file.path.display());
-        let parent = path.parent().unwrap_or(&root);
-        DirBuilder::new().recursive(true).mode(0o755).create(parent).doing(doing())?;
-        let content = base64::engine::general_purpose::STANDARD.decode(file.content.as_bytes());
-        let content = content.map(zeroize::Zeroizing::new).map_err(io::Error::other).doing(doing())?;
-        fs::write(&path, &*content).doing(doing())?;
-        // The group of the pod's files reads them whatever their mode says, as a kubelet arranges it.
-        let mode = if fs_group.is_some() { file.mode | 0o440 } else { file.mode };
-        std::os::unix::fs::lchown(&path, None, fs_group).doing(doing())?;
-        fs::set_permissions(&path, Permissions::from_mode(mode)).doing(doing())?;
-    }
+    write_files(&root, files, fs_group)?;
     Ok(root)
-}
-
-/// Gives a volume and all that is in it to a group, new files included.
-fn give(path: &Path, group: u32) -> Result<(), Fault> {
-    let doing = || format!("give {} to group {group}", path.display());
-    let metadata = fs::symlink_metadata(path).doing(doing())?;
-    std::os::unix::fs::lchown(path, None, Some(group)).doing(doing())?;
-    if metadata.is_symlink() {
-        return Ok(());
-    }
-    let (extra, executable) = if metadata.is_dir() { (0o2070, 0) } else { (0o060, (metadata.mode() >> 3) & 0o010) };
-    let mode = (metadata.mode() & 0o7777) | extra | executable;
-    fs::set_permissions(path, Permissions::from_mode(mode)).doing(doing())?;
-    if metadata.is_dir() {
-        for entry in fs::read_dir(path).doing(doing())? {
-            give(&entry.doing(doing())?.path(), group)?;
-        }
-    }
-    Ok(())
 }

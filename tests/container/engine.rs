@@ -77,7 +77,7 @@ fn spawn(daemon: &Path, directory: &Path, socket: &Path) -> Result<Child, String
     command.arg("--data-root").arg(at("data")).arg("--exec-root").arg(at("exec")).arg("--pidfile").arg(at("pid"));
     command.arg("--host").arg(format!("unix://{}", socket.display())).args(["--config-file"]).arg(at("config"));
     command.args(["--bridge=none", "--iptables=false", "--ip-forward=false", "--ip-masq=false"]);
-    command.args(["--storage-driver=vfs", "--userland-proxy=false"]);
+    command.args(["--userland-proxy=false"]);
     command.env_remove("DOCKER_HOST").stdin(Stdio::null()).stdout(log).stderr(errors);
     std::fs::write(at("config"), "{}").map_err(|error| error.to_string())?;
     // SAFETY: prctl is async-signal-safe. The test's thread lives as long as the engine.

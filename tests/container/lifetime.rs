@@ -1,14 +1,9 @@
-//! Containers, logs, signals, volumes, networks, and that nothing of them stays.
+//! Containers, logs, signals, and that nothing of them stays.
 
-use std::path::PathBuf;
-
-use redrill::redact::Secret;
 use redrill::runtime::container::ContainerRuntime;
-use redrill::runtime::{
-    ContainerExit, HostEntry, LogOptions, Mount, MountSource, PodRuntime as _, ProjectedFile, RuntimeError, VolumeId,
-};
+use redrill::runtime::{ContainerExit, LogOptions, PodRuntime as _, RuntimeError, VolumeId};
 use testcontainers::bollard::query_parameters::{
-    InspectNetworkOptions, ListContainersOptionsBuilder, ListNetworksOptions, ListVolumesOptions,
+    ListContainersOptionsBuilder, ListNetworksOptions, ListVolumesOptions,
 };
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 
@@ -35,17 +30,20 @@ async fn what_was_made_is_listed_and_nothing_of_it_stays() {
     run.runtime.create_volume(&volume).await.unwrap();
     run.pod("app").await;
     let id = run.run(&container("app", FOR_EVER)).await;
-    let network = format!("network redrill-{}", run.name);
-    let made = ["container main/default/app/1/main", &network, "pod main/default/app/1", "volume main/default/claim"];
-    assert_eq!(run.runtime.inventory().await.unwrap(), made);
-    assert_eq!(on_the_engine(&run.name).await.len(), 4);
+    let of_run = |what: &str, kind: &str| format!("{what} redrill-{}{kind}", run.name);
+    let own = [of_run("network", ""), "pod porter".to_owned(), of_run("volume", "-disk"), of_run("volume", "-memory")];
+    let made = ["container main/default/app/1/main", "pod main/default/app/1", "volume main/default/claim"];
+    let mut all: Vec<&str> = own.iter().map(String::as_str).chain(made).collect();
+    all.sort_unstable();
+    assert_eq!(run.runtime.inventory().await.unwrap(), all);
+    assert_eq!(on_the_engine(&run.name).await.len(), 6);
 
     soon("a removal", run.runtime.remove(&id)).await.unwrap();
     soon("a removal again", run.runtime.remove(&id)).await.unwrap();
     run.runtime.remove_pod(&pod("app")).await.unwrap();
     run.runtime.remove_volume(&volume).await.unwrap();
     run.runtime.remove_volume(&volume).await.unwrap();
-    assert_eq!(run.runtime.inventory().await.unwrap(), [network]);
+    assert_eq!(run.runtime.inventory().await.unwrap(), own);
     let name = run.name.clone();
     assert_eq!(run.end().await, [""; 0]);
     assert_eq!(on_the_engine(&name).await, [""; 0]);
@@ -69,8 +67,9 @@ async fn a_shutdown_removes_what_still_runs_and_a_sweep_what_a_killed_harness_le
     let name = run.name.clone();
     // As after SIGKILL: nothing of it gets to do anything.
     std::mem::forget(run);
-    assert_eq!(on_the_engine(&name).await.len(), 4);
-    assert_eq!(soon("a sweep", ContainerRuntime::sweep(&name)).await.unwrap(), [""; 0]);
+    assert_eq!(on_the_engine(&name).await.len(), 6);
+    let swept = soon("a sweep", ContainerRuntime::sweep(&name)).await.unwrap();
+    assert_eq!((swept.found, swept.left), (6, Vec::new()));
     assert_eq!(on_the_engine(&name).await, [""; 0]);
 }
 
@@ -135,107 +134,5 @@ async fn a_signal_reaches_the_program_and_its_end_is_observed() {
     let id = run.run(&container("app", FOR_EVER)).await;
     run.runtime.signal(&id, libc::SIGKILL).await.unwrap();
     assert_eq!(run.wait(&id).await.code(), 128 + libc::SIGKILL);
-    assert_eq!(run.end().await, [""; 0]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs an engine: pods_live_in_containers_of_a_docker_engine runs it"]
-async fn a_pod_keeps_its_address_and_has_names_of_its_own_in_an_internal_network() {
-    let run = Run::start().await;
-    let db = run.pod("db").await;
-    run.pod("app").await;
-    let server = run.run(&container("db", "nc -l -p 5432 -e hostname; exec tail -f /dev/null")).await;
-    let client = run.run(&container("app", FOR_EVER)).await;
-    let names = vec!["db".to_owned(), "db.default.svc".to_owned()];
-    run.runtime.set_hosts(&pod("app"), &[HostEntry { address: db, names }]).await.unwrap();
-    let ask = "until nc db.default.svc 5432 < /dev/null; do sleep 0.05; done; hostname";
-    assert_eq!(soon("an answer", run.sh(&client, ask)).await, (0, "db\napp\n".to_owned(), String::new()));
-
-    // The address is the pod's: a container that is made again has it, too.
-    run.runtime.remove(&server).await.unwrap();
-    run.run(&container("db", "nc -l -p 5432 -e hostname; exec tail -f /dev/null")).await;
-    let said = soon("a second answer", async {
-        loop {
-            let mut said = String::new();
-            // Refused until the server listens.
-            if let Ok(mut stream) = run.runtime.connect((db, 5432).into()).await {
-                stream.read_to_string(&mut said).await.unwrap();
-                break said;
-            }
-            tokio::task::yield_now().await;
-        }
-    });
-    assert_eq!(said.await, "db\n");
-
-    let network = format!("redrill-{}", run.name);
-    let network = docker().await.inspect_network(&network, None::<InspectNetworkOptions>).await.unwrap();
-    assert_eq!(network.internal, Some(true));
-    assert_eq!(run.end().await, [""; 0]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs an engine: pods_live_in_containers_of_a_docker_engine runs it"]
-async fn containers_of_a_pod_share_its_network_and_volumes_outlive_them() {
-    let run = Run::start().await;
-    let volume = VolumeId("main/default/claim".to_owned());
-    run.runtime.create_volume(&volume).await.unwrap();
-    run.pod("app").await;
-    let mount = |read_only| Mount {
-        source: MountSource::Volume(volume.clone()),
-        sub_path: None,
-        target: PathBuf::from("/data"),
-        read_only,
-    };
-    let mut spec = container("app", "ls /data; echo kept > /data/file; id -u; echo $A $B; exec nc -l -p 80");
-    spec.mounts = vec![mount(false)];
-    spec.image.env = vec![("A".to_owned(), "image".to_owned()), ("B".to_owned(), "image".to_owned())];
-    spec.env = vec![("B".to_owned(), Secret::new("pod"))];
-    let first = run.run(&spec).await;
-
-    let mut spec = container(
-        "app",
-        "until nc 127.0.0.1 80 < /dev/null; do sleep 0.05; done; cat /data/file; touch /data/x; id -u",
-    );
-    spec.id.container = "sidecar".to_owned();
-    spec.mounts = vec![mount(true)];
-    spec.run_as_user = Some(1234);
-    let second = run.run(&spec).await;
-    assert_eq!(run.wait(&second).await, ContainerExit::Code(0));
-    let log = run.log(&second, LogOptions::default()).await;
-    assert!(log.contains("kept\n") && log.contains("1234\n") && log.contains("Read-only file system"), "{log}");
-    // What the image has at the mount's place is not copied into the volume: the listing is empty.
-    assert_eq!(run.log(&first, LogOptions::default()).await, "0\nimage pod\n");
-    assert_eq!(run.end().await, [""; 0]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs an engine: pods_live_in_containers_of_a_docker_engine runs it"]
-async fn what_is_not_done_yet_is_refused_by_name() {
-    let run = Run::start().await;
-    run.pod("app").await;
-    let volume = VolumeId("claim".to_owned());
-    run.runtime.create_volume(&volume).await.unwrap();
-    let mount = |source| Mount { source, sub_path: None, target: PathBuf::from("/data"), read_only: false };
-    let file = ProjectedFile { path: PathBuf::from("key"), mode: 0o400, content: bytes::Bytes::from_static(b"value") };
-    let mut files = container("app", FOR_EVER);
-    files.mounts = vec![mount(MountSource::Files(vec![file]))];
-    let mut sub_path = container("app", FOR_EVER);
-    sub_path.mounts = vec![Mount { sub_path: Some(PathBuf::from("a")), ..mount(MountSource::Volume(volume.clone())) }];
-    let mut fs_group = container("app", FOR_EVER);
-    fs_group.mounts = vec![mount(MountSource::Volume(volume))];
-    fs_group.fs_group = Some(2000);
-    let specs = [
-        (files, "projected files (at /data)"),
-        (sub_path, "subPath of /data"),
-        (fs_group, "fsGroup on the volume at /data"),
-    ];
-    for (spec, what) in specs {
-        let refused = run.runtime.create(&spec).await.unwrap_err().to_string();
-        assert!(refused.contains(what) && refused.contains("not done yet"), "{refused}");
-    }
-    let mut absent = container("app", FOR_EVER);
-    absent.image.reference = "redrill-test/absent:local".to_owned();
-    let refused = run.runtime.create(&absent).await.unwrap_err();
-    assert!(matches!(refused, RuntimeError::NotFound { what: "image on the engine", .. }), "{refused}");
     assert_eq!(run.end().await, [""; 0]);
 }

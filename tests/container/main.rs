@@ -2,8 +2,10 @@
 
 mod engine;
 mod lifetime;
+mod network;
 mod pod;
 mod programs;
+mod volumes;
 
 use std::process::Command;
 
@@ -24,13 +26,13 @@ fn pods_live_in_containers_of_a_docker_engine() {
         command.args(arguments).arg("--ignored").env("DOCKER_HOST", &engine.host).env_remove("TESTCONTAINERS_COMMAND");
         command.status().unwrap()
     };
-    // The image has to be there before what runs it.
-    assert!(inside(&["--exact", "the_image_of_the_tests_is_imported"]).success());
-    assert!(inside(&["--skip", "the_image_of_the_tests_is_imported"]).success());
+    // The images have to be there before what runs them.
+    assert!(inside(&["--exact", "the_images_of_the_tests_are_imported"]).success());
+    assert!(inside(&["--skip", "the_images_of_the_tests_are_imported"]).success());
 }
 
 #[tokio::test]
 #[ignore = "needs an engine: pods_live_in_containers_of_a_docker_engine runs it"]
-async fn the_image_of_the_tests_is_imported() {
-    pod::import_image().await;
+async fn the_images_of_the_tests_are_imported() {
+    pod::import_images().await;
 }

@@ -1,6 +1,6 @@
 //! A run on the engine, with what the tests say about it in one word.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -16,6 +16,10 @@ use testcontainers::bollard::{Docker, body_full};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 pub const IMAGE: &str = "redrill-test/busybox:local";
+/// As [`IMAGE`], and redrill.
+const OWN_IMAGE: &str = "redrill-test/redrill:local";
+/// What the containers of a run trust.
+pub const AUTHORITY: &str = "of the drill";
 const DEADLINE: Duration = Duration::from_secs(60);
 
 pub struct Run {
@@ -38,8 +42,13 @@ impl Run {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let logs = tempfile::tempdir().unwrap();
-        let config =
-            EngineConfig { run: name.clone(), log_directory: logs.path().join("logs"), pod_image: IMAGE.to_owned() };
+        let config = EngineConfig {
+            run: name.clone(),
+            lock: logs.path().join("lock"),
+            log_directory: logs.path().join("logs"),
+            image: OWN_IMAGE.to_owned(),
+            trusted_ca: Some(AUTHORITY.to_owned()),
+        };
         let runtime = soon("a runtime", ContainerRuntime::start(config)).await.unwrap();
         Self { runtime, name, _logs: logs }
     }
@@ -77,7 +86,7 @@ impl Run {
     pub async fn end(self) -> Vec<String> {
         let left = soon("the shutdown", self.runtime.shutdown(Duration::from_millis(1))).await;
         let found = soon("a second look", ContainerRuntime::sweep(&self.name)).await.unwrap();
-        left.into_iter().chain(found).collect()
+        left.into_iter().chain(found.left).collect()
     }
 }
 
@@ -120,8 +129,8 @@ pub fn terminal(script: &str, size: TerminalSize) -> ExecSpec {
     ExecSpec { argv: ["sh", "-c", script].map(str::to_owned).to_vec(), stdin: true, tty: Some(size) }
 }
 
-/// Makes the image that all tests run: the machine's static busybox and nothing else.
-pub async fn import_image() {
+/// Makes the images that all tests run: the machine's static busybox and nothing else, and the same with redrill.
+pub async fn import_images() {
     let busybox = ["/bin/busybox", "/usr/bin/busybox"].map(PathBuf::from).into_iter().find(|path| path.exists());
     let busybox = busybox.expect("no busybox (apt-get install busybox-static)");
     let root = tempfile::tempdir().unwrap();
@@ -129,15 +138,37 @@ pub async fn import_image() {
         std::fs::create_dir(root.path().join(directory)).unwrap();
     }
     std::fs::copy(busybox, root.path().join("bin/busybox")).unwrap();
-    for applet in ["cat", "hostname", "id", "ls", "nc", "printenv", "sh", "sleep", "stty", "tail", "tee", "touch"] {
+    let applets = [
+        "cat", "chmod", "grep", "hostname", "id", "ln", "ls", "mkdir", "nc", "printenv", "sh", "sleep", "stat", "stty",
+        "tail", "touch",
+    ];
+    for applet in applets {
         std::os::unix::fs::symlink("busybox", root.path().join("bin").join(applet)).unwrap();
     }
     std::fs::write(root.path().join("data/of-the-image"), "").unwrap();
     std::fs::write(root.path().join("etc/passwd"), "root:x:0:0::/:/bin/sh\napp:x:1234:1234::/:/bin/sh\n").unwrap();
-    let tar =
-        Command::new("tar").arg("-C").arg(root.path()).args(["--owner=0", "--group=0", "-c", "."]).output().unwrap();
+    import(root.path(), IMAGE).await;
+    add_redrill(root.path());
+    import(root.path(), OWN_IMAGE).await;
+}
+
+/// redrill, and the libraries that it is linked with.
+fn add_redrill(root: &Path) {
+    let program = env!("CARGO_BIN_EXE_redrill");
+    std::fs::copy(program, root.join("bin/redrill")).unwrap();
+    let linked = Command::new("ldd").arg(program).output().unwrap();
+    let linked = String::from_utf8(linked.stdout).unwrap();
+    for library in linked.split_whitespace().filter(|word| word.starts_with('/')).map(Path::new) {
+        let inside = root.join(library.strip_prefix("/").unwrap());
+        std::fs::create_dir_all(inside.parent().unwrap()).unwrap();
+        std::fs::copy(library, inside).unwrap();
+    }
+}
+
+async fn import(root: &Path, image: &str) {
+    let tar = Command::new("tar").arg("-C").arg(root).args(["--owner=0", "--group=0", "-c", "."]).output().unwrap();
     assert!(tar.status.success(), "{}", String::from_utf8_lossy(&tar.stderr));
-    let (repository, tag) = IMAGE.rsplit_once(':').unwrap();
+    let (repository, tag) = image.rsplit_once(':').unwrap();
     let options = CreateImageOptionsBuilder::new().from_src("-").repo(repository).tag(tag).build();
     let import = docker().await.create_image(Some(options), Some(body_full(tar.stdout.into())), None);
     soon("the import of an image", import.try_collect::<Vec<_>>()).await.unwrap();

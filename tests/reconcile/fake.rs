@@ -7,8 +7,8 @@ use std::sync::{Mutex, MutexGuard};
 use async_trait::async_trait;
 use futures::FutureExt;
 use redrill::runtime::{
-    ByteReader, ContainerExit, ContainerId, ContainerSpec, ExecSession, ExecSpec, HostEntry, LogOptions, PodId,
-    PodRuntime, PodSandbox, RuntimeError, VolumeId,
+    ByteReader, ByteStream, ContainerExit, ContainerId, ContainerSpec, ExecSession, ExecSpec, HostEntry, LogOptions,
+    PodId, PodRuntime, PodSandbox, RuntimeError, VolumeId,
 };
 use tokio::sync::watch;
 
@@ -210,11 +210,12 @@ impl PodRuntime for FakeRuntime {
         Ok(())
     }
 
-    async fn connect(&self, address: SocketAddr) -> Result<tokio::net::TcpStream, RuntimeError> {
+    async fn connect(&self, address: SocketAddr) -> Result<ByteStream, RuntimeError> {
         let failed =
             |error: std::io::Error| RuntimeError::Failed { doing: "connect".to_owned(), reason: error.to_string() };
         // Pods have no real network here: their ports are those of the machine's loopback.
-        tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, address.port())).await.map_err(failed)
+        let connected = tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, address.port())).await;
+        connected.map(|stream| Box::new(stream) as ByteStream).map_err(failed)
     }
 
     async fn inventory(&self) -> Result<Vec<String>, RuntimeError> {

@@ -166,9 +166,10 @@ impl PodRuntime for LocalProcesses {
     async fn remove_volume(&self, _: &VolumeId) -> Result<(), RuntimeError> {
         Ok(())
     }
-    async fn connect(&self, address: SocketAddr) -> Result<tokio::net::TcpStream, RuntimeError> {
-        tokio::net::TcpStream::connect(address)
-            .await
+    async fn connect(&self, address: SocketAddr) -> Result<ByteStream, RuntimeError> {
+        let connected = tokio::net::TcpStream::connect(address).await;
+        connected
+            .map(|stream| Box::new(stream) as ByteStream)
             .map_err(|error| RuntimeError::Failed { doing: "connect".to_owned(), reason: error.to_string() })
     }
     async fn inventory(&self) -> Result<Vec<String>, RuntimeError> {

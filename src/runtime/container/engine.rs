@@ -2,43 +2,74 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::path::Path;
 
 use futures::StreamExt as _;
 use testcontainers::bollard::Docker;
 use testcontainers::bollard::errors::Error as EngineError;
 use testcontainers::bollard::models::{
-    ContainerCreateBody, HostConfig, HostConfigLogConfig, NetworkCreateRequest, VolumeCreateRequest,
+    ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, NetworkCreateRequest, VolumeCreateRequest,
 };
 use testcontainers::bollard::query_parameters::{
-    CreateContainerOptionsBuilder, InspectContainerOptions, KillContainerOptionsBuilder, ListContainersOptionsBuilder,
-    ListNetworksOptionsBuilder, ListVolumesOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
-    RemoveVolumeOptionsBuilder, StartContainerOptions, WaitContainerOptions,
+    CreateContainerOptionsBuilder, InspectContainerOptions, InspectNetworkOptions, KillContainerOptionsBuilder,
+    ListContainersOptionsBuilder, ListNetworksOptionsBuilder, ListVolumesOptionsBuilder, LogsOptionsBuilder,
+    RemoveContainerOptionsBuilder, RemoveVolumeOptionsBuilder, StartContainerOptions, WaitContainerOptions,
 };
 use tokio::io::AsyncRead;
 use tokio_util::io::StreamReader;
 
-use crate::runtime::{ContainerExit, ContainerId, PodId, PodSandbox, RuntimeError, VolumeId, failed, not_found};
+use super::porter::{Volume, Volumes, in_memory};
+use crate::runtime::{ContainerExit, ContainerId, PodId, RuntimeError, failed, not_found};
 
 pub(super) const RUN: &str = "redrill.run";
+/// The machine that redrill runs on, which need not be the engine's.
+pub(super) const HOST: &str = "redrill.host";
+/// On that machine: who finds it free finds a dead run.
+pub(super) const LOCK: &str = "redrill.lock";
 pub(super) const POD: &str = "redrill.pod";
 pub(super) const CONTAINER: &str = "redrill.container";
-pub(super) const VOLUME: &str = "redrill.volume";
+
+/// The machine that redrill runs on, by its name.
+pub(super) fn host() -> String {
+    nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// Of engine 20.10, the oldest that this was tried on.
+const OLDEST_API: (u32, u32) = (1, 41);
+
+/// The engine that testcontainers uses too: DOCKER_HOST, or the usual sockets. Errs where none answers, or one that is too old.
+pub async fn connect() -> Result<Docker, RuntimeError> {
+    let connecting = "connect to the container engine (start it, or name another one by DOCKER_HOST)";
+    let docker = testcontainers::core::client::docker_client_instance().await;
+    let docker = docker.map_err(|error| failed(connecting, crate::error::chain(&error)))?;
+    let version = docker.version().await.map_err(|error| failed(connecting, crate::error::chain(&error)))?;
+    let (api, engine) = (version.api_version.unwrap_or_default(), version.version.unwrap_or_default());
+    let number = api.split_once('.').and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
+    match number {
+        Some(number) if number >= OLDEST_API => Ok(docker),
+        _ => {
+            let (major, minor) = OLDEST_API;
+            let reason = format!(
+                "engine {engine} speaks API {api}; {major}.{minor} is needed, which 20.10 is the first to speak"
+            );
+            Err(failed("use the container engine", reason))
+        }
+    }
+}
 
 /// An engine, seen by one run.
 #[derive(Clone)]
 pub(super) struct Engine {
     pub docker: Docker,
     pub run: String,
+    lock: String,
 }
 
 impl Engine {
-    /// The engine that testcontainers uses too: DOCKER_HOST, or the usual sockets.
-    pub async fn connect(run: &str) -> Result<Self, RuntimeError> {
-        let connecting = "connect to the container engine";
-        let docker = testcontainers::core::client::docker_client_instance().await;
-        let docker = docker.map_err(|error| failed(connecting, error))?;
-        docker.ping().await.map_err(|error| failed(connecting, error))?;
-        Ok(Self { docker, run: run.to_owned() })
+    /// As one run sees it. The run lives for as long as `lock` is held.
+    pub async fn connect(run: &str, lock: &Path) -> Result<Self, RuntimeError> {
+        let docker = connect().await?;
+        Ok(Self { docker, run: run.to_owned(), lock: lock.display().to_string() })
     }
 
     /// Names on an engine allow few characters and are shared by all runs.
@@ -59,12 +90,9 @@ impl Engine {
         self.unique("container", &crate::runtime::name(id))
     }
 
-    pub fn volume(&self, volume: &VolumeId) -> String {
-        self.unique("volume", &volume.0)
-    }
-
     pub fn labels(&self, more: &[(&str, &str)]) -> HashMap<String, String> {
-        let own = [(RUN, self.run.as_str())];
+        let host = host();
+        let own = [(RUN, self.run.as_str()), (HOST, &host), (LOCK, &self.lock)];
         own.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     }
 
@@ -72,14 +100,21 @@ impl Engine {
         HashMap::from([("label".to_owned(), vec![format!("{RUN}={}", self.run)])])
     }
 
-    /// The network of the drill: internal, which is the engine's promise that nothing outside its host is reached.
+    /// The network of the drill, of its pods alone: internal, and a bridge on which the engine's host has no address.
     ///
-    /// Engine 20.10 keeps that promise with firewall rules and leaves a default route in the containers; with
-    /// `--iptables=false` it is not kept at all. So whoever drills here has to probe for a way out.
+    /// Engine 20.10 leaves containers of an internal network a default route to the bridge, where the host answers under all
+    /// of its addresses. With no address there the route leads to nobody. The option is for engines up to 26; the mode says
+    /// the same to newer ones, and each ignores the other's. Whether it was kept is proven by the drill's probe.
     pub async fn create_network(&self) -> Result<(), RuntimeError> {
+        let options = [
+            ("com.docker.network.bridge.inhibit_ipv4", "true"),
+            ("com.docker.network.bridge.gateway_mode_ipv4", "isolated"),
+        ];
         let request = NetworkCreateRequest {
             name: self.network(),
             internal: Some(true),
+            enable_ipv6: Some(false),
+            options: Some(options.map(|(name, value)| (name.to_owned(), value.to_owned())).into()),
             labels: Some(self.labels(&[])),
             ..NetworkCreateRequest::default()
         };
@@ -87,20 +122,38 @@ impl Engine {
         made.map(drop).map_err(|error| failed("make the drill's network", error))
     }
 
+    /// The address that the engine keeps free for a gateway of the drill's network, where it tells one.
+    pub async fn gateway(&self) -> Result<Option<IpAddr>, RuntimeError> {
+        let network = self.docker.inspect_network(&self.network(), None::<InspectNetworkOptions>).await;
+        let network = network.map_err(|error| failed("look at the drill's network", error))?;
+        let ranges = network.ipam.and_then(|ipam| ipam.config).unwrap_or_default();
+        Ok(ranges.into_iter().find_map(|range| range.gateway?.parse().ok()))
+    }
+
     /// Runs the container that holds a pod's network, as the pause container does on a node: the
     /// address stays while the pod's own containers come and go.
-    pub async fn start_pod(&self, pod: &PodSandbox, image: &str) -> Result<IpAddr, RuntimeError> {
-        let doing = || format!("make the pod {}", pod.id.0);
-        let name = self.pod(&pod.id);
+    pub async fn start_pod(
+        &self,
+        pod: &PodId,
+        hostname: &str,
+        image: &str,
+        mounts: Vec<Mount>,
+    ) -> Result<IpAddr, RuntimeError> {
+        let doing = || format!("make the pod {}", pod.0);
+        let name = self.pod(pod);
         let body = ContainerCreateBody {
             image: Some(image.to_owned()),
-            hostname: Some(pod.hostname.clone()),
+            hostname: Some(hostname.to_owned()),
             user: Some("0".to_owned()),
             entrypoint: Some(["tail", "-f", "/dev/null"].map(str::to_owned).to_vec()),
-            labels: Some(self.labels(&[(POD, &pod.id.0)])),
+            cmd: Some(Vec::new()),
+            labels: Some(self.labels(&[(POD, &pod.0)])),
             host_config: Some(HostConfig {
                 network_mode: Some(self.network()),
+                // The engine forwards a look-up to its host's name server, even from here. This one exists nowhere.
+                dns: Some(vec!["192.0.2.53".to_owned()]),
                 log_config: Some(kept_log()),
+                mounts: Some(mounts),
                 ..HostConfig::default()
             }),
             ..ContainerCreateBody::default()
@@ -151,14 +204,29 @@ impl Engine {
         absent_is_fine(removed, || format!("remove the container {name} of the engine"))
     }
 
-    pub async fn create_volume(&self, volume: &VolumeId) -> Result<(), RuntimeError> {
-        let request = VolumeCreateRequest {
-            name: Some(self.volume(volume)),
-            labels: Some(self.labels(&[(VOLUME, &volume.0)])),
-            ..VolumeCreateRequest::default()
-        };
-        let made = self.docker.create_volume(request).await;
-        made.map(drop).map_err(|error| failed(format!("make the volume {}", volume.0), error))
+    /// Makes the drill's two volumes, of which its pods mount parts.
+    pub async fn create_volumes(&self) -> Result<Volumes, RuntimeError> {
+        let doing = "make the drill's volumes";
+        let mut made = Vec::new();
+        for (kind, driver) in [("disk", None), ("memory", Some(in_memory()))] {
+            let driver = driver.unwrap_or_default();
+            let request = VolumeCreateRequest {
+                name: Some(format!("redrill-{}-{kind}", self.run)),
+                driver: driver.name,
+                driver_opts: driver.options,
+                labels: Some(self.labels(&[])),
+                ..VolumeCreateRequest::default()
+            };
+            let volume = self.docker.create_volume(request).await.map_err(|error| failed(doing, error))?;
+            made.push(Volume { name: volume.name, path: volume.mountpoint });
+        }
+        let information = self.docker.info().await.map_err(|error| failed(doing, error))?;
+        // Its host's paths are not those of the machine that its volumes are on.
+        let by_name = information.operating_system.is_some_and(|system| system.contains("Docker Desktop"));
+        match <[Volume; 2]>::try_from(made) {
+            Ok([disk, memory]) => Ok(Volumes { disk, memory, by_name }),
+            Err(_) => Err(failed(doing, "there are not two")),
+        }
     }
 
     pub async fn remove_volume(&self, name: &str) -> Result<(), RuntimeError> {
@@ -189,18 +257,20 @@ impl Engine {
             let name = network.name.unwrap_or_default();
             Found { kind: Kind::Network, shown: format!("network {name}"), name }
         });
-        let volumes = volumes.volumes.unwrap_or_default().into_iter().map(|mut volume| Found {
+        let volumes = volumes.volumes.unwrap_or_default().into_iter().map(|volume| Found {
             kind: Kind::Volume,
-            shown: format!("volume {}", volume.labels.remove(VOLUME).unwrap_or_default()),
+            shown: format!("volume {}", volume.name),
             name: volume.name,
         });
         Ok(containers.chain(networks).chain(volumes).collect())
     }
 
-    /// Removes all that the engine has of this run, and gives the names of what is left.
-    pub async fn sweep(&self) -> Result<Vec<String>, RuntimeError> {
+    /// Removes all that the engine has of this run.
+    pub async fn sweep(&self) -> Result<Swept, RuntimeError> {
+        let all = self.find().await?;
+        let count = all.len();
         // Containers come first in the list; the engine refuses to remove what one of them uses.
-        for found in self.find().await? {
+        for found in all {
             let removed = match found.kind {
                 Kind::Container => self.remove_container(&found.name).await,
                 Kind::Volume => self.remove_volume(&found.name).await,
@@ -215,8 +285,17 @@ impl Engine {
         }
         let mut left: Vec<String> = self.find().await?.into_iter().map(|found| found.shown).collect();
         left.sort();
-        Ok(left)
+        Ok(Swept { found: count, left })
     }
+}
+
+/// What came of removing everything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Swept {
+    /// How many things there were.
+    pub found: usize,
+    /// Names of those that are still there, sorted.
+    pub left: Vec<String>,
 }
 
 pub(super) struct Found {

@@ -1,13 +1,16 @@
-//! One container of a pod as testcontainers starts it, and what cannot be kept of a spec.
+//! One container of a pod as testcontainers starts it.
 
 use testcontainers::bollard::errors::Error as EngineError;
-use testcontainers::bollard::models::{HostConfig, Mount as EngineMount, MountType, MountVolumeOptions};
+use testcontainers::bollard::models::{HostConfig, Mount as EngineMount};
 use testcontainers::core::error::ClientError;
 use testcontainers::runners::AsyncRunner as _;
 use testcontainers::{ContainerAsync, ContainerRequest, GenericImage, ImageExt as _, TestcontainersError};
 
 use super::engine::{CONTAINER, Engine, POD, is_status, kept_log};
-use crate::runtime::{ContainerSpec, Mount, MountSource, RuntimeError, failed, name};
+use crate::runtime::{ContainerSpec, RuntimeError, failed, name};
+
+/// Where programs look for the authorities that they trust, and the environment sends those that look elsewhere.
+pub(super) const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// A container that runs, or did. Dropping it removes it from the engine.
 pub(super) struct Held(Option<ContainerAsync<GenericImage>>);
@@ -30,31 +33,13 @@ impl Drop for Held {
     }
 }
 
-/// Refuses what containers of an engine do not do yet, by its name: a pod that quietly lacks a part of
-/// its spec would prove nothing.
-pub(super) fn refuse_what_is_not_done(spec: &ContainerSpec) -> Result<(), RuntimeError> {
-    let refuse = |what: String| Err(failed(format!("make the container {}", name(&spec.id)), what));
-    for mount in &spec.mounts {
-        let target = mount.target.display();
-        match &mount.source {
-            MountSource::Files(_) => {
-                return refuse(format!("projected files (at {target}) are not done yet in containers of an engine"));
-            }
-            MountSource::Volume(_) if mount.sub_path.is_some() => {
-                return refuse(format!("the subPath of {target} is not done yet in containers of an engine"));
-            }
-            MountSource::Volume(_) if spec.fs_group.is_some() => {
-                return refuse(format!("fsGroup on the volume at {target} is not done yet in containers of an engine"));
-            }
-            MountSource::Volume(_) => {}
-        }
-    }
-    Ok(())
-}
-
 /// Starts the container in the network of its pod.
-pub(super) async fn start(engine: &Engine, spec: &ContainerSpec) -> Result<Held, RuntimeError> {
-    match request(engine, spec).start().await {
+pub(super) async fn start(
+    engine: &Engine,
+    spec: &ContainerSpec,
+    mounts: Vec<EngineMount>,
+) -> Result<Held, RuntimeError> {
+    match request(engine, spec, mounts).start().await {
         Ok(container) => Ok(Held(Some(container))),
         Err(error) => {
             // testcontainers forgets a container that it made and could not start.
@@ -64,7 +49,7 @@ pub(super) async fn start(engine: &Engine, spec: &ContainerSpec) -> Result<Held,
     }
 }
 
-fn request(engine: &Engine, spec: &ContainerSpec) -> ContainerRequest<GenericImage> {
+fn request(engine: &Engine, spec: &ContainerSpec, mounts: Vec<EngineMount>) -> ContainerRequest<GenericImage> {
     // A reference by digest has its colon, too.
     let (repository, tag) = match spec.image.reference.rsplit_once(':') {
         Some((repository, tag)) if !tag.contains('/') => (repository, tag),
@@ -76,7 +61,8 @@ fn request(engine: &Engine, spec: &ContainerSpec) -> ContainerRequest<GenericIma
         .with_cmd(arguments)
         .with_container_name(engine.container(&spec.id))
         .with_labels(engine.labels(&[(POD, &spec.id.pod.0), (CONTAINER, &spec.id.container)]))
-        .with_host_config_modifier(host_config(engine, spec));
+        .with_host_config_modifier(host_config(engine, spec, mounts))
+        .with_env_var("SSL_CERT_FILE", CERTIFICATES);
     for (name, value) in &spec.image.env {
         request = request.with_env_var(name, value);
     }
@@ -93,9 +79,12 @@ fn request(engine: &Engine, spec: &ContainerSpec) -> ContainerRequest<GenericIma
 }
 
 /// What testcontainers has no word for, or decides otherwise.
-fn host_config(engine: &Engine, spec: &ContainerSpec) -> impl Fn(&mut HostConfig) + Send + Sync + 'static {
+fn host_config(
+    engine: &Engine,
+    spec: &ContainerSpec,
+    mounts: Vec<EngineMount>,
+) -> impl Fn(&mut HostConfig) + Send + Sync + 'static {
     let pod = format!("container:{}", engine.pod(&spec.id.pod));
-    let mounts: Vec<EngineMount> = spec.mounts.iter().filter_map(|mount| volume(engine, mount)).collect();
     let group = spec.fs_group.map(|group| vec![group.to_string()]);
     move |config| {
         config.network_mode = Some(pod.clone());
@@ -105,19 +94,6 @@ fn host_config(engine: &Engine, spec: &ContainerSpec) -> impl Fn(&mut HostConfig
         config.group_add = group.clone();
         config.log_config = Some(kept_log());
     }
-}
-
-fn volume(engine: &Engine, mount: &Mount) -> Option<EngineMount> {
-    let MountSource::Volume(volume) = &mount.source else { return None };
-    Some(EngineMount {
-        typ: Some(MountType::VOLUME),
-        source: Some(engine.volume(volume)),
-        target: Some(mount.target.to_string_lossy().into_owned()),
-        read_only: Some(mount.read_only),
-        // An engine fills an empty volume with what the image has there; Kubernetes does not.
-        volume_options: Some(MountVolumeOptions { no_copy: Some(true), ..MountVolumeOptions::default() }),
-        ..EngineMount::default()
-    })
 }
 
 fn user(spec: &ContainerSpec) -> Option<String> {

@@ -1,0 +1,159 @@
+//! Where a drill runs, from what was asked for and what this machine has.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::assignment::PreparedScenario;
+use crate::doctor::Tools;
+use crate::doctor::go_module::{GCS_SERVER, GoProgram, HELM, HELM_DIFF};
+use crate::drill::record::Record;
+use crate::drill::{self, Assignment};
+use crate::environment::local::{self, Local, LocalConfig};
+use crate::environment::{Environment, EnvironmentError};
+use crate::scenario::{Credential, CredentialTarget, Database, Scenario, Store};
+
+/// The name of a drill's environment, unlike that of any other.
+fn name(assignment: &Assignment<'_>, record: &Record) -> String {
+    format!("{}-{}-{}", assignment.nonce, record.outcome.scenario, record.outcome.variant)
+}
+
+/// Starts the local environment.
+pub async fn local(
+    assignment: &Assignment<'_>,
+    scenario: &PreparedScenario,
+    tools: &Tools,
+    record: &Record,
+) -> Result<Environment, EnvironmentError> {
+    let kubectl = tools.get("kubectl").map(|tool| tool.path.clone());
+    let config = LocalConfig {
+        program: std::env::current_exe().map_err(EnvironmentError::io("find the running program"))?,
+        name: name(assignment, record),
+        images: scenario
+            .checked
+            .images
+            .iter()
+            .map(|(reference, image)| (reference.clone(), scenario.image(reference, image, tools)))
+            .collect(),
+        outside: outside(&scenario.scenario),
+        clusters: scenario.checked.systems.names().map(str::to_owned).collect(),
+        services: services(&scenario.scenario),
+        kubectl,
+        programs: operator_programs(tools, &[&HELM, &HELM_DIFF]),
+        gcs_server: tools.get(GCS_SERVER.name).map(|tool| tool.path.clone()),
+        awscli: tools.get("awscli").map(|tool| tool.path.clone()),
+        namespace: scenario.scenario.system.namespace.clone(),
+        seed: assignment.rng,
+    };
+    Ok(Environment::Local(Box::new(Local::start(config).await?)))
+}
+
+/// Those of these programs that this machine has, by name.
+fn operator_programs(tools: &Tools, programs: &[&GoProgram]) -> BTreeMap<String, PathBuf> {
+    let found = |program: &&GoProgram| Some((program.name.to_owned(), tools.get(program.name)?.path.clone()));
+    programs.iter().filter_map(found).collect()
+}
+
+/// Names of stores outside, and the Services that stand for them.
+fn outside(scenario: &Scenario) -> BTreeMap<String, String> {
+    let stores = scenario.stores.iter().filter(|(_, store)| store.account().is_none());
+    stores
+        .flat_map(|(name, store)| store.hosts().into_iter().map(move |host| (host, name)))
+        .map(|(host, name)| (host.to_owned(), drill::station::store_service(name)))
+        .collect()
+}
+
+#[cfg(feature = "docker")]
+pub use in_containers::{build_images, docker};
+
+#[cfg(feature = "docker")]
+mod in_containers {
+    use super::*;
+    use crate::environment::docker::recipe::{OwnPrograms, Recipe};
+    use crate::environment::docker::{self, Docker, DockerConfig};
+    use crate::system::image::LocalImage;
+
+    /// Starts the docker environment, whose images have to be there.
+    pub async fn docker(
+        assignment: &Assignment<'_>,
+        scenario: &PreparedScenario,
+        tools: &Tools,
+        record: &Record,
+    ) -> Result<Environment, EnvironmentError> {
+        if scenario.scenario.stores.values().any(|store| store.account().is_some()) {
+            // Its operator types with programs that no workstation's image has yet: each step would be a false alarm.
+            let doing = "have an account of a stack on the docker environment".to_owned();
+            return Err(EnvironmentError::Failed { doing, reason: "not done yet; run with --env local".to_owned() });
+        }
+        let config = DockerConfig {
+            name: name(assignment, record),
+            programs: own_programs(tools)?,
+            images: recipes(scenario, tools)?,
+            outside: outside(&scenario.scenario),
+            clusters: scenario.checked.systems.names().map(str::to_owned).collect(),
+            services: services(&scenario.scenario),
+            namespace: scenario.scenario.system.namespace.clone(),
+            seed: assignment.rng,
+        };
+        Ok(Environment::Docker(Box::new(Docker::start(config).await?)))
+    }
+
+    /// Builds what the scenarios' drills need on the engine and is not there yet.
+    pub async fn build_images(
+        scenarios: &[PreparedScenario],
+        tools: &Tools,
+        tell: impl FnMut(&str),
+    ) -> Result<(), EnvironmentError> {
+        let mut all = Vec::new();
+        for scenario in scenarios {
+            all.extend(recipes(scenario, tools)?.into_values());
+        }
+        docker::build_images(&own_programs(tools)?, all, tell).await
+    }
+
+    fn own_programs(tools: &Tools) -> Result<OwnPrograms, EnvironmentError> {
+        let mut operator = operator_programs(tools, &[&HELM, &HELM_DIFF]);
+        operator.extend(tools.get("kubectl").map(|tool| ("kubectl".to_owned(), tool.path.clone())));
+        Ok(OwnPrograms {
+            program: std::env::current_exe().map_err(EnvironmentError::io("find the running program"))?,
+            operator,
+            gcs_server: tools.get(GCS_SERVER.name).map(|tool| tool.path.clone()),
+        })
+    }
+
+    fn recipes(scenario: &PreparedScenario, tools: &Tools) -> Result<BTreeMap<String, Recipe>, EnvironmentError> {
+        let recipe = |(reference, image): (&String, &LocalImage)| {
+            let recipe = Recipe::of_folder(&image.folder, &scenario.image(reference, image, tools));
+            let recipe = recipe.map_err(EnvironmentError::io(format!("read {}", image.folder.display())))?;
+            Ok((reference.clone(), recipe))
+        };
+        scenario.checked.images.iter().map(recipe).collect()
+    }
+}
+
+/// The databases and pages of a system of several clusters: the name that the prober uses, and the Service it stands for.
+fn services(scenario: &Scenario) -> BTreeMap<String, (String, String, String)> {
+    let clusters: Vec<_> = scenario.system.clusters.iter().filter_map(|cluster| cluster.name.as_deref()).collect();
+    let of_page = |credential: &Credential| {
+        let CredentialTarget::Http(url) = &credential.target else { return None };
+        let uri: http::Uri = url.parse().ok()?;
+        let host = uri.host()?;
+        let [service, namespace, cluster] = host.split('.').collect::<Vec<_>>()[..] else { return None };
+        let service = (cluster.to_owned(), namespace.to_owned(), service.to_owned());
+        clusters.contains(&cluster).then(|| (host.to_owned(), service))
+    };
+    let of_cluster = |database: &Database| {
+        let (service, namespace) = database.host.split_once('.')?;
+        let service = (database.cluster.clone()?, namespace.to_owned(), service.to_owned());
+        Some((database.address(), service))
+    };
+    // An account is where its stack is, since it mounts the file systems.
+    let of_account = |(name, store): (&String, &Store)| -> Vec<_> {
+        let namespace = scenario.system.namespace.clone();
+        let service = (local::CLUSTER.to_owned(), namespace, drill::station::store_service(name));
+        let hosts = store.account().map(|_| store.hosts()).unwrap_or_default();
+        hosts.into_iter().map(|host| (host.to_owned(), service.clone())).collect()
+    };
+    let accounts = scenario.stores.iter().flat_map(of_account);
+    let pages = scenario.credentials.iter().filter_map(of_page);
+    scenario.databases.values().filter_map(of_cluster).chain(pages).chain(accounts).collect()
+}

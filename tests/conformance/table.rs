@@ -1,0 +1,81 @@
+//! The table: a drill as it is, as the page has it, and with a restore that goes wrong.
+
+use redrill::outcome::{DrillOutcome, Verdict};
+use serde_json::Value;
+
+use crate::playground::{CHANGE_PASSWORD, Playground, RESTORE};
+
+/// What depends on where and when a drill ran, and on nothing that it found out.
+const OF_THE_PLACE: [&str; 9] = [
+    "environment",
+    "digests",
+    "versions",
+    "duration",
+    "duration_seconds",
+    "measured",
+    "measured_seconds",
+    "waited",
+    "log",
+];
+
+/// Runs the drills of Taiga on both environments and holds what they found out against one another.
+fn conforms(alter: impl Fn(&Playground), arguments: &[&str], verdicts: &[(&str, Verdict)]) {
+    let outcomes = ["local", "docker"].map(|environment| {
+        let playground = Playground::new();
+        alter(&playground);
+        let run = playground.run(&[arguments, &["--rng", "11", "--install", "--env", environment]].concat());
+        for (drill, verdict) in verdicts {
+            let drill = run.drill(drill);
+            assert_eq!((&*drill.environment, drill.verdict()), (environment, *verdict), "{}", run.stderr);
+            assert_eq!(drill.leftovers, [""; 0]);
+        }
+        let drills: Vec<Value> = run.outcome().drills.iter().map(findings).collect();
+        run.placeless(&serde_json::to_string_pretty(&drills).unwrap())
+    });
+    let [local, docker] = &outcomes;
+    let other: Vec<_> = local.lines().zip(docker.lines()).filter(|(local, docker)| local != docker).collect();
+    assert!(local == docker, "local against docker: {other:#?}");
+}
+
+fn findings(drill: &DrillOutcome) -> Value {
+    let mut findings = serde_json::to_value(drill).unwrap();
+    // How many rows a writer gets in, and how long something took, are the machine's.
+    findings["objectives"].as_array_mut().unwrap().iter_mut().for_each(|objective| objective["detail"] = Value::Null);
+    strip(&mut findings);
+    findings
+}
+
+fn strip(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|name, _| !OF_THE_PLACE.contains(&name.as_str()));
+            fields.values_mut().for_each(strip);
+        }
+        Value::Array(items) => items.iter_mut().for_each(strip),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+#[test]
+#[ignore = "needs an engine: drills_in_containers_find_out_what_local_ones_do runs it"]
+fn a_good_restore_is_corrected_on_both() {
+    let verdicts = [("manual", Verdict::Corrected), ("scheduled", Verdict::Corrected)];
+    conforms(|_| {}, &["--jobs", "2"], &verdicts);
+}
+
+#[test]
+#[ignore = "needs an engine: drills_in_containers_find_out_what_local_ones_do runs it"]
+fn a_page_that_cannot_work_fails_at_the_same_line_on_both() {
+    conforms(|_| {}, &["--drill", "manual", "--as-written"], &[("manual", Verdict::Failed)]);
+}
+
+#[test]
+#[ignore = "needs an engine: drills_in_containers_find_out_what_local_ones_do runs it"]
+fn what_a_restore_gets_wrong_is_found_on_both() {
+    let alter = |playground: &Playground| {
+        playground.append(RESTORE, "rm -- /media/user/odd/-rf\nchmod 0644 /media/user/modes/mode-0600\n");
+        playground.replace(CHANGE_PASSWORD, "for repository in files pg-database; do", "for repository in files; do");
+    };
+    let verdicts = [("manual", Verdict::Failed), ("scheduled", Verdict::Failed)];
+    conforms(alter, &["--jobs", "2"], &verdicts);
+}
