@@ -95,13 +95,16 @@ fn answers(mut stream: UnixStream) -> bool {
 
 impl Drop for TestEngine {
     fn drop(&mut self) {
-        if let Some((child, _directory)) = &mut self.started {
+        if let Some((child, directory)) = &mut self.started {
             // What a failed test left is a bridge on this machine, and outlives the engine.
             let tokio = tokio::runtime::Runtime::new().unwrap();
             tokio.block_on(remove_everything(&self.host));
             // Asked to end, it ends its containers and its containerd, and unmounts.
             let _ = nix::sys::signal::kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM);
             let _ = child.wait();
+            // What was built with the host's network leaves this mount, and with it the directory.
+            let host_network = directory.path().join("exec/netns/default");
+            let _ = nix::mount::umount2(&host_network, nix::mount::MntFlags::MNT_DETACH);
         }
     }
 }
