@@ -43,6 +43,7 @@ pub async fn run(
         );
     }
     operator.leave(stage).await;
+    stage.acted_at = Instant::now();
     // For `benches/drill_overhead.rs`: all that a procedure costs, what lies between its steps too.
     tracing::debug!(seconds = started.elapsed().as_secs_f64(), "procedure ran");
     Ok(())

@@ -43,6 +43,9 @@ async fn look(
     let started = Instant::now();
     let name = format!("{} is {} at {}", serving.workload, expected.name(), checkpoint.name());
     let mut since = None;
+    if let Err(error) = until_told(stage, workload(stage, serving).await.ok().flatten().as_slice()).await {
+        return verify::write(record, &name, CheckKind::Agreement, phase, started, Err(error.into()));
+    }
     let seen = wait_for(&name, NOTICES, async || {
         let (readiness, state) = readiness(workload(stage, serving).await?.as_ref());
         let lasts = lasting(&mut since, Instant::now(), readiness, expected);
@@ -54,6 +57,31 @@ async fn look(
         Err(error) => Err(Halt::from(error)),
     };
     verify::write(record, &name, CheckKind::Agreement, phase, started, finding);
+}
+
+/// Waits until what the workloads' probes say is of after the last thing that was done to the system. One that became ready on an
+/// empty database is called ready until its probe has failed as often as its manifest lets it.
+pub async fn until_told(stage: &Stage, workloads: &[Value]) -> Result<(), KubernetesError> {
+    let lag = workloads.iter().map(lag).max().unwrap_or_default();
+    wait_for("readiness of after the last step", lag + NOTICES, async || {
+        let since = stage.acted_at.elapsed();
+        Ok(if since >= lag { Ok(()) } else { Err(format!("{}s have passed", since.as_secs())) })
+    })
+    .await
+}
+
+/// How long a workload's probes may go on calling ready what is not: a look that was under way, and as many failures as it takes,
+/// with the defaults of Kubernetes.
+fn lag(workload: &Value) -> Duration {
+    let spec = &workload["spec"];
+    let pod = if workload["kind"] == "Pod" { spec } else { &spec["template"]["spec"] };
+    let probes = pod["containers"].as_array().into_iter().flatten().map(|container| &container["readinessProbe"]);
+    let seconds = probes.filter(|probe| probe.is_object()).map(|probe| {
+        let field = |name: &str, default: u64| probe[name].as_u64().filter(|seconds| *seconds > 0).unwrap_or(default);
+        let (period, timeout) = (field("periodSeconds", 10), field("timeoutSeconds", 1));
+        field("failureThreshold", 3) * period.max(timeout) + period + timeout
+    });
+    Duration::from_secs(seconds.max().unwrap_or_default())
 }
 
 /// Whether what is expected is seen, and if that is unready, has been seen for [`STAYS`] without a break.
@@ -117,6 +145,16 @@ mod tests {
         assert_eq!(readiness(None), (Readiness::Absent, "not there".to_owned()));
         let pod = json!({"kind": "Pod", "status": {"phase": "Running"}});
         assert_eq!(readiness(Some(&pod)), (Readiness::Unready, "there: Running".to_owned()));
+    }
+
+    #[test]
+    fn what_a_probe_says_is_believed_when_it_could_have_said_something_else() {
+        let workload = |probe: Value| json!({"kind": "Deployment", "spec": {"template": {"spec": {"containers": [{"readinessProbe": probe}]}}}});
+        assert_eq!(lag(&workload(json!({}))), Duration::from_secs(3 * 10 + 10 + 1));
+        assert_eq!(lag(&workload(json!({"periodSeconds": 1}))), Duration::from_secs(5));
+        let slow = json!({"periodSeconds": 1, "timeoutSeconds": 5, "failureThreshold": 2});
+        assert_eq!(lag(&workload(slow)), Duration::from_secs(2 * 5 + 1 + 5));
+        assert_eq!(lag(&workload(Value::Null)), Duration::ZERO, "nobody looks");
     }
 
     #[test]

@@ -49,6 +49,8 @@ pub struct Stage {
     pub draws_secrets: bool,
     /// Values of Secrets that are names, too: they are no secrets.
     pub public_names: BTreeSet<String>,
+    /// When something was last done to the system: what a probe said before may no longer be so.
+    pub acted_at: Instant,
     /// When the loss was proven.
     pub lost_at: Option<Instant>,
     /// Since then, in redrill's own looks at what came back: nobody waits for them in earnest.
@@ -92,6 +94,7 @@ impl Stage {
             recovery_target: None,
             draws_secrets: false,
             public_names: BTreeSet::new(),
+            acted_at: Instant::now(),
             lost_at: None,
             looking: Duration::ZERO,
             replicas,

@@ -8,7 +8,7 @@ use crate::drill::record::{Halt, Record};
 use crate::drill::seed;
 use crate::drill::stage::ask;
 use crate::drill::unanswered::Unanswered;
-use crate::drill::{Assignment, Stage, archive, restart, unready};
+use crate::drill::{Assignment, Stage, archive, restart, serving, unready};
 use crate::fingerprint::Fingerprint;
 use crate::kubernetes;
 use crate::outcome::{Aim, CheckKind, CheckResult, Phase};
@@ -46,7 +46,7 @@ pub async fn run(assignment: &Assignment<'_>, stage: &mut Stage, record: &mut Re
         write(record, "ledger is a gap-free prefix", CheckKind::PointInTime, phase, started, finding);
     }
     let started = Instant::now();
-    let finding = serving(stage, &left_behind(assignment)).await;
+    let finding = every_workload(stage, &left_behind(assignment)).await;
     write(record, "every workload serves again", CheckKind::Other, phase, started, finding);
     let started = Instant::now();
     if let Some(finding) = archive::stopped(assignment, stage).await {
@@ -246,13 +246,14 @@ fn reaches(survived: u64, must_survive: u64) -> CheckResult {
 }
 
 /// Deployments and StatefulSets at what they ask for: the applications are let in and answer their probes.
-async fn serving(stage: &Stage, left_behind: &BTreeSet<&str>) -> Finding {
+async fn every_workload(stage: &Stage, left_behind: &BTreeSet<&str>) -> Finding {
     let mut down = Vec::new();
     let mut count = 0;
     for site in &stage.sites {
         if site.cluster.as_deref().is_some_and(|cluster| left_behind.contains(cluster)) {
             continue;
         }
+        serving::until_told(stage, &site.list(&[kubernetes::DEPLOYMENT, kubernetes::STATEFUL_SET]).await?).await?;
         for workload in site.list(&[kubernetes::DEPLOYMENT, kubernetes::STATEFUL_SET]).await? {
             count += 1;
             let wanted = stage.wanted_replicas(site, &workload);
