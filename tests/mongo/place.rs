@@ -81,6 +81,21 @@ impl Place {
             "metadata": {"name": directory, "namespace": NAMESPACE},
             "spec": {"selector": {"name": directory}, "ports": [{"port": 27017}]}});
         self.put_up(&[service, server]).await;
+        self.until_known(directory).await;
+    }
+
+    /// Waits until the prober resolves a server's name, which comes to be a moment after its pod is ready.
+    async fn until_known(&self, directory: &str) {
+        let host = target(directory, PASSWORD).host;
+        let argv = ["getent", "hosts", &host];
+        let (namespace, pod) = (station::NAMESPACE, station::PROBER);
+        let request = ExecRequest { namespace, pod, container: None, argv: &argv, terminal: Terminal::No };
+        redrill::kubernetes::wait_for("the prober to know the server", DEADLINE, async || {
+            let exec = self.local.clusters.home().exec(&request).await?;
+            Ok(if exec.split().0.await == Some(0) { Ok(()) } else { Err(format!("no {host}")) })
+        })
+        .await
+        .unwrap();
     }
 
     /// Stops a server as a restart would, and waits until it is gone.
