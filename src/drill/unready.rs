@@ -14,7 +14,9 @@ pub async fn reasons(kubernetes: &Kubernetes, workload: &Value) -> Result<Vec<St
     let mut reasons = Vec::new();
     for pod in kubernetes.list(kubernetes::POD, namespace).await? {
         if selects(&selector, &pod) && !is_ready(&pod) {
-            reasons.push(ask(kubernetes, &pod, &kubernetes::describe(&pod)).await?);
+            // What a list holds does not say its kind.
+            let title = format!("Pod {namespace}/{}", pod["metadata"]["name"].as_str().unwrap_or_default());
+            reasons.push(ask(kubernetes, &pod, &title).await?);
         }
     }
     Ok(reasons)
