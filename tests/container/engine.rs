@@ -16,15 +16,35 @@ use testcontainers::bollard::{API_DEFAULT_VERSION, Docker};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
+/// Finds or starts an engine and runs this program's other tests with it, that of this name before all others.
+pub fn run_ignored_tests(first: &str) {
+    let engine = match TestEngine::find() {
+        Ok(engine) => engine,
+        Err(reason) => {
+            let required = std::env::var("REDRILL_REQUIRE_DOCKER").is_ok_and(|value| value == "1");
+            assert!(!required, "REDRILL_REQUIRE_DOCKER=1, but: {reason}");
+            eprintln!("skipped: {reason}");
+            return;
+        }
+    };
+    let inside = |arguments: &[&str]| {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(arguments).arg("--ignored").env("DOCKER_HOST", &engine.host).env_remove("TESTCONTAINERS_COMMAND");
+        command.status().unwrap()
+    };
+    assert!(inside(&["--exact", first]).success());
+    assert!(inside(&["--skip", first]).success());
+}
+
 /// Stopped when it is dropped, if it was started here.
-pub struct TestEngine {
-    pub host: String,
+struct TestEngine {
+    host: String,
     started: Option<(Child, tempfile::TempDir)>,
 }
 
 impl TestEngine {
     /// Gives the reason where there is no engine and none can be started.
-    pub fn find() -> Result<Self, String> {
+    fn find() -> Result<Self, String> {
         match std::env::var("DOCKER_HOST") {
             Ok(host) if !host.is_empty() => Ok(Self { host, started: None }),
             _ => Self::start(),

@@ -4,7 +4,7 @@ use redrill::outcome::{DrillOutcome, StepOutcome, StepResult, TextLabel, Verdict
 use redrill::scenario::{Erratum, Scenarios};
 
 use crate::playground::{Playground, RUNBOOK};
-use crate::run::Run;
+use crate::run::{Run, failed_step};
 
 fn erratum(id: &str) -> Erratum {
     let playground = Playground::new();
@@ -12,11 +12,6 @@ fn erratum(id: &str) -> Erratum {
     let scenarios = Scenarios::discover(&playground.path().join("scenarios"), today).unwrap();
     let errata = &scenarios.scenarios["taiga"].errata;
     errata.iter().find(|erratum| erratum.id == id).unwrap_or_else(|| panic!("no erratum {id}")).clone()
-}
-
-fn failed_step(drill: &DrillOutcome) -> &StepOutcome {
-    let mut failed = drill.steps.iter().filter(|step| matches!(step.result, StepResult::Failed { .. }));
-    failed.next().unwrap_or_else(|| panic!("no step failed: {:#?}", drill.causes()))
 }
 
 /// What the step said, without the ends that a terminal gives its lines.

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use redrill::outcome::{CheckResult, DrillOutcome, ProgramLabel, StepOutcome, StepResult, Verdict};
+use redrill::outcome::{CheckResult, ProgramLabel, StepResult, Verdict};
 
 use crate::playground::Playground;
 use crate::run::Run;
@@ -59,44 +59,19 @@ fn both_drills_are_simulated_and_nothing_worse() {
     assert_eq!(telling.map(|(path, _)| path), None, "the database's password is in a report");
 }
 
-fn failed(drill: &DrillOutcome) -> &StepOutcome {
-    let mut failed = drill.steps.iter().filter(|step| matches!(step.result, StepResult::Failed { .. }));
-    failed.next().unwrap_or_else(|| panic!("no step failed: {:#?}", drill.causes()))
-}
-
-/// The drill broke at that line of the page, and was answered so.
-#[track_caller]
-fn assert_broke_at(run: &Run, line: usize, answer: &str) {
-    let [drill] = &run.outcome().drills[..] else { panic!("one drill\n{}", run.stderr) };
-    assert_eq!((run.exit, drill.verdict()), (1, Verdict::Failed), "{:#?}", drill.causes());
-    let step = failed(drill);
-    assert_eq!(step.source.line, line, "{}", step.command);
-    let said = run.log(step);
-    assert!(said.contains(answer), "the answer was to be\n{answer}\nand it was\n{said}");
-}
-
-/// FAILED, and one of the reasons holds that text.
-#[track_caller]
-fn assert_fails(run: &Run, reason: &str) {
-    let [drill] = &run.outcome().drills[..] else { panic!("one drill\n{}", run.stderr) };
-    let causes: Vec<String> = drill.causes().iter().map(ToString::to_string).collect();
-    assert_eq!(drill.verdict(), Verdict::Failed, "{causes:#?}");
-    assert!(causes.iter().any(|cause| cause.contains(reason)), "not for `{reason}`: {causes:#?}");
-}
-
 #[test]
 fn as_written_the_page_asks_for_the_diff_of_a_release_that_is_gone() {
     let run = run(&Playground::of("estafette"), "namespace-gone", &["--as-written"]);
-    assert_broke_at(&run, INSTALL, "Error: release: not found");
+    run.assert_broke_at(INSTALL, "Error: release: not found");
     // The diff's own last word, not that of the upgrade which was pasted with it and went on.
-    assert_fails(&run, "Error: plugin \"diff\" exited with error");
+    run.assert_fails("Error: plugin \"diff\" exited with error");
 }
 
 #[test]
 fn a_key_that_was_encoded_before_is_another_key() {
     let playground = impatient();
     playground.without_erratum("estafette-key-encoded-twice");
-    assert_fails(&run(&playground, "namespace-gone", &[]), "the decryption key has 44 bytes: AES-256 takes 32");
+    run(&playground, "namespace-gone", &[]).assert_fails("the decryption key has 44 bytes: AES-256 takes 32");
 }
 
 #[test]
@@ -104,7 +79,7 @@ fn a_switch_that_switches_nothing_lets_the_migrator_make_the_tables_first() {
     let playground = Playground::of("estafette");
     playground.without_erratum("estafette-migrator-runs");
     let run = run(&playground, "namespace-gone", &[]);
-    assert_broke_at(&run, RESTORE, "full cluster restore can only be run on a cluster with no tables or databases");
+    run.assert_broke_at(RESTORE, "full cluster restore can only be run on a cluster with no tables or databases");
 }
 
 /// Off when the release is installed, and back at the next upgrade, which the page does not mention it for.
@@ -117,14 +92,14 @@ fn a_migrator_that_is_off_once_runs_at_the_next_upgrade() {
         "  - id:",
     );
     let run = run(&playground, "namespace-gone", &[]);
-    assert_broke_at(&run, RESTORE, "full cluster restore can only be run on a cluster with no tables or databases");
+    run.assert_broke_at(RESTORE, "full cluster restore can only be run on a cluster with no tables or databases");
 }
 
 #[test]
 fn the_documented_statement_reads_no_collection() {
     let playground = Playground::of("estafette");
     playground.without_erratum("estafette-restore-of-a-collection");
-    assert_broke_at(&run(&playground, "namespace-gone", &[]), RESTORE, "file doesn't exist");
+    run(&playground, "namespace-gone", &[]).assert_broke_at(RESTORE, "file doesn't exist");
 }
 
 #[test]
@@ -133,7 +108,7 @@ fn with_another_key_the_data_is_there_and_no_secret_opens() {
     let other = "from: MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\n";
     let right = "from: { secret: estafette-ci/estafette-ci-api, key: secretDecryptionKey, encoding: base64 }\n";
     playground.replace(SCENARIO, right, other);
-    assert_fails(&run(&playground, "namespace-gone", &[]), "a secret does not open with this key");
+    run(&playground, "namespace-gone", &[]).assert_fails("a secret does not open with this key");
 }
 
 #[test]
@@ -143,7 +118,7 @@ fn without_the_values_of_the_release_nothing_is_installed() {
     fs::rename(folder.join("operations/local-values.yaml"), folder.join("local-values.yaml")).unwrap();
     playground.replace(SCENARIO, "values: [operations/local-values.yaml]", "values: [local-values.yaml]");
     let run = run(&playground, "namespace-gone", &[]);
-    assert_broke_at(&run, INSTALL, "open local-values.yaml: no such file or directory");
+    run.assert_broke_at(INSTALL, "open local-values.yaml: no such file or directory");
 }
 
 #[test]
@@ -155,7 +130,7 @@ fn a_client_that_nobody_switches_off_is_still_there() {
         last,
         "--values {fragment} --set db-client.enabled=true --timeout 600s\n    terminal: second",
     );
-    assert_fails(&run(&playground, "namespace-gone", &[]), "estafette-ci/estafette-ci-db-client is absent at restored");
+    run(&playground, "namespace-gone", &[]).assert_fails("estafette-ci/estafette-ci-db-client is absent at restored");
 }
 
 #[test]
@@ -167,5 +142,5 @@ fn tables_that_nobody_brings_up_to_date_are_not_what_was_there() {
         last,
         "--values {fragment} --set db-migrator.enabled=false --timeout 600s\n    terminal: second",
     );
-    assert_fails(&run(&playground, "older", &[]), "column public.builds.status");
+    run(&playground, "older", &[]).assert_fails("column public.builds.status");
 }

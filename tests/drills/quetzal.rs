@@ -1,6 +1,6 @@
 //! Quetzal's page, from its bucket back into a new server: what it gets wrong, and restores that go wrong.
 
-use redrill::outcome::{CheckResult, DrillOutcome, StepOutcome, StepResult, TextLabel, Verdict};
+use redrill::outcome::{CheckResult, StepResult, TextLabel, Verdict};
 
 use crate::playground::Playground;
 use crate::run::Run;
@@ -30,27 +30,10 @@ fn every_drill_is_corrected_and_nothing_worse() {
     assert!(run.log(sql).contains("DROP ROLE"), "typed where psql reads: {}", run.log(sql));
 }
 
-/// The drill broke at that line of the page, and was answered as the erratum says.
-#[track_caller]
-fn assert_broke_at(run: &Run, line: usize, answer: &str) {
-    let drill = run.drill("scheduled");
-    assert_eq!((run.exit, drill.verdict()), (1, Verdict::Failed), "{:#?}", drill.causes());
-    let step = failed(drill);
-    assert_eq!(step.source.line, line, "{}", step.command);
-    let said = format!("{}\n{:?}", step.log.as_ref().map(|_| run.log(step)).unwrap_or_default(), step.result);
-    assert!(said.contains(answer), "the erratum says the answer was\n{answer}\nand it was\n{said}");
-}
-
-fn failed(drill: &DrillOutcome) -> &StepOutcome {
-    let mut failed = drill.steps.iter().filter(|step| matches!(step.result, StepResult::Failed { .. }));
-    failed.next().unwrap_or_else(|| panic!("no step failed: {:#?}", drill.causes()))
-}
-
 #[test]
 fn as_written_the_page_does_not_come_into_the_pod() {
     let run = Playground::of("quetzal").run(&["--as-written", "--drill", "scheduled"]);
-    assert_broke_at(
-        &run,
+    run.assert_broke_at(
         35,
         "error: exec [POD] [COMMAND] is not supported anymore. Use exec [POD] -- [COMMAND] instead",
     );
@@ -63,17 +46,14 @@ fn no_correction_is_idle() {
         playground.without_erratum(id);
         playground.run(&["--drill", "scheduled"])
     };
-    assert_broke_at(&without("quetzal-exec-dashes"), 35, "Use exec [POD] -- [COMMAND] instead");
+    without("quetzal-exec-dashes").assert_broke_at(35, "Use exec [POD] -- [COMMAND] instead");
     // Nothing on the page says which backup, so without the listing there is nothing to fill its name from.
     let unnamed = without("quetzal-which-backup");
     let problems = unnamed.outcome().usage.join("\n");
     assert_eq!(unnamed.exit, 64, "{problems}");
     assert!(problems.contains("scenario.yaml:") && problems.contains("gsutil ls"), "{problems}");
-    assert_broke_at(
-        &without("quetzal-cp-destination"),
-        43,
-        "CommandException: Wrong number of arguments for \"cp\" command.",
-    );
+    without("quetzal-cp-destination")
+        .assert_broke_at(43, "CommandException: Wrong number of arguments for \"cp\" command.");
     without("quetzal-out-of-service").assert_verdict(
         Verdict::Failed,
         &["check `every workload serves again` differs: Deployment quetzal/quetzal-app has 0 of 1 ready"],
@@ -91,7 +71,7 @@ fn with_applications_in_service_the_slip_in_the_databases_name_keeps_it_from_bei
         "",
     );
     let run = playground.run(&["--drill", "scheduled"]);
-    assert_broke_at(&run, 95, "ERROR:  database \"quetzal\" is being accessed by other users");
+    run.assert_broke_at(95, "ERROR:  database \"quetzal\" is being accessed by other users");
     assert!(playground.read(RUNBOOK).contains("'quetzak'"));
 }
 

@@ -1,9 +1,8 @@
 //! Rocket.Chat's page, from a recovery point of its file system back into service: what it leaves out, and restores that go wrong.
 
-use redrill::outcome::{CheckResult, DrillOutcome, StepOutcome, StepResult, Verdict};
+use redrill::outcome::{CheckResult, StepOutcome, StepResult, Verdict};
 
 use crate::playground::Playground;
-use crate::run::Run;
 
 const RUNBOOK: &str = "scenarios/rocket-chat/runbook.md";
 const SCENARIO: &str = "scenarios/rocket-chat/scenario.yaml";
@@ -29,26 +28,10 @@ fn both_drills_are_simulated_and_nothing_worse() {
     }
 }
 
-fn failed(drill: &DrillOutcome) -> &StepOutcome {
-    let mut failed = drill.steps.iter().filter(|step| matches!(step.result, StepResult::Failed { .. }));
-    failed.next().unwrap_or_else(|| panic!("no step failed: {:#?}", drill.causes()))
-}
-
-/// The drill broke at that line of the page, and was answered as the erratum says.
-#[track_caller]
-fn assert_broke_at(run: &Run, variant: &str, line: usize, answer: &str) {
-    let drill = run.drill(variant);
-    assert_eq!((run.exit, drill.verdict()), (1, Verdict::Failed), "{:#?}", drill.causes());
-    let step = failed(drill);
-    assert_eq!(step.source.line, line, "{}", step.command);
-    let said = format!("{}\n{:?}", step.log.as_ref().map(|_| run.log(step)).unwrap_or_default(), step.result);
-    assert!(said.contains(answer), "the erratum says the answer was\n{answer}\nand it was\n{said}");
-}
-
 #[test]
 fn as_written_the_cleanup_takes_away_what_it_needs_itself() {
     let run = Playground::of("rocket-chat").run(&["--as-written", "--drill", "corrupted"]);
-    assert_broke_at(&run, "corrupted", 43, "Error from server (NotFound): pods \"throwaway\" not found");
+    run.assert_broke_at(43, "Error from server (NotFound): pods \"throwaway\" not found");
 }
 
 #[test]
@@ -56,13 +39,13 @@ fn directories_that_nobody_cleans_up_are_still_there() {
     let playground = Playground::of("rocket-chat");
     playground.without_erratum("rocket-chat-old-directories");
     let run = playground.run(&["--drill", "corrupted"]);
-    assert_broke_at(&run, "corrupted", 43, "what is live no more is still there");
+    run.assert_broke_at(43, "what is live no more is still there");
 }
 
 #[test]
 fn the_pages_diff_does_not_fit_a_second_time() {
     let run = Playground::of("rocket-chat").run(&["--as-written", "--drill", "again"]);
-    assert_broke_at(&run, "again", 21, "Hunk #1 FAILED at 223.");
+    run.assert_broke_at(21, "Hunk #1 FAILED at 223.");
 }
 
 /// The new directory holds what was live before the first restore; what was live since lies in a directory of it.
@@ -71,23 +54,14 @@ fn the_second_time_the_newest_directory_is_not_the_newest_state() {
     let playground = Playground::of("rocket-chat");
     playground.without_erratum("rocket-chat-nested");
     let run = playground.run(&["--drill", "again"]);
-    assert_fails(&run, "ledger");
-}
-
-/// FAILED, and one of the reasons holds that text.
-#[track_caller]
-fn assert_fails(run: &Run, reason: &str) {
-    let [drill] = &run.outcome().drills[..] else { panic!("one drill\n{}", run.stderr) };
-    let causes: Vec<String> = drill.causes().iter().map(ToString::to_string).collect();
-    assert_eq!(drill.verdict(), Verdict::Failed, "{causes:#?}");
-    assert!(causes.iter().any(|cause| cause.contains(reason)), "not for `{reason}`: {causes:#?}");
+    run.assert_fails("ledger");
 }
 
 #[test]
 fn a_recovery_point_of_the_wrong_day_is_told_by_what_it_does_not_hold() {
     let playground = Playground::of("rocket-chat");
     playground.replace(SCENARIO, "CreationDate)[-1]", "CreationDate)[0]");
-    assert_fails(&playground.run(&["--drill", "corrupted"]), "content of database chat");
+    playground.run(&["--drill", "corrupted"]).assert_fails("content of database chat");
 }
 
 #[test]
@@ -95,7 +69,7 @@ fn a_root_directory_with_a_typo_does_not_come_up() {
     let playground = Playground::of("rocket-chat");
     playground.replace(RUNBOOK, "RootDirectory: aws-backup", "RootDirectory: backups/aws-backup");
     let run = playground.run(&["--drill", "corrupted"]);
-    assert_fails(&run, "No such file or directory");
+    run.assert_fails("No such file or directory");
     let write = run.drill("corrupted").checks.iter().find(|check| check.name == "first write after the restore");
     let write = write.expect("the check");
     let CheckResult::Differs { difference } = &write.result else { panic!("{write:#?}") };
@@ -108,7 +82,7 @@ fn a_root_directory_with_a_typo_does_not_come_up() {
 fn an_old_task_that_still_serves_is_told_by_its_data() {
     let playground = Playground::of("rocket-chat");
     playground.replace(SCENARIO, "      aws ecs stop-task", "      : aws ecs stop-task");
-    assert_fails(&playground.run(&["--drill", "corrupted"]), "content of database chat");
+    playground.run(&["--drill", "corrupted"]).assert_fails("content of database chat");
 }
 
 #[test]
@@ -119,5 +93,5 @@ fn a_restore_into_the_live_directory_disturbs_what_runs() {
         "    run: ls -d aws-backup-restore* | sort | tail -n 1\n",
         "    run: |\n      ls -d aws-backup-restore* | sort | tail -n 1\n      cp -a aws-backup-restore*/. .\n",
     );
-    assert_fails(&playground.run(&["--drill", "corrupted"]), "the running service is undisturbed until the switch");
+    playground.run(&["--drill", "corrupted"]).assert_fails("the running service is undisturbed until the switch");
 }

@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use redrill::drill::value::word;
 use redrill::outcome::cause::Cause;
-use redrill::outcome::{DrillOutcome, Outcome, StepOutcome, Verdict};
+use redrill::outcome::{DrillOutcome, Outcome, StepOutcome, StepResult, Verdict};
 use redrill::report::json::Results;
 
 use crate::playground::Playground;
@@ -99,7 +99,7 @@ impl Run {
     /// one of them. A reason is a part of a cause's text.
     #[track_caller]
     pub fn assert_verdict(&self, verdict: Verdict, reasons: &[&str]) {
-        let [drill] = &self.outcome().drills[..] else { panic!("one drill\n{}", self.stderr) };
+        let drill = self.only();
         let causes = drill.causes();
         let causes: Vec<&Cause> = causes.iter().filter(|cause| cause.verdict == verdict).collect();
         let listing: Vec<String> = causes.iter().map(|cause| format!("- {cause}")).collect();
@@ -112,6 +112,33 @@ impl Run {
             let found = causes.iter().any(|cause| cause.to_string().contains(reason));
             assert!(found, "not {verdict} for `{reason}`, but for:\n{listing}");
         }
+    }
+
+    /// The drill of a run of one.
+    #[track_caller]
+    fn only(&self) -> &DrillOutcome {
+        let [drill] = &self.outcome().drills[..] else { panic!("one drill\n{}", self.stderr) };
+        drill
+    }
+
+    /// The only drill broke at that line of the page, and was answered so.
+    #[track_caller]
+    pub fn assert_broke_at(&self, line: usize, answer: &str) {
+        let drill = self.only();
+        assert_eq!((self.exit, drill.verdict()), (1, Verdict::Failed), "{:#?}", drill.causes());
+        let step = failed_step(drill);
+        assert_eq!(step.source.line, line, "{}", step.command);
+        let said = format!("{}\n{:?}", step.log.as_ref().map(|_| self.log(step)).unwrap_or_default(), step.result);
+        assert!(said.contains(answer), "the answer was to be\n{answer}\nand it was\n{said}");
+    }
+
+    /// The only drill is FAILED, and one of the reasons holds that text.
+    #[track_caller]
+    pub fn assert_fails(&self, reason: &str) {
+        let drill = self.only();
+        let causes: Vec<String> = drill.causes().iter().map(ToString::to_string).collect();
+        assert_eq!(drill.verdict(), Verdict::Failed, "{causes:#?}");
+        assert!(causes.iter().any(|cause| cause.contains(reason)), "not for `{reason}`: {causes:#?}");
     }
 
     /// The single differences that a check found, as it words them.
@@ -181,6 +208,13 @@ impl Run {
             }
         }
     }
+}
+
+/// The first that broke.
+#[track_caller]
+pub fn failed_step(drill: &DrillOutcome) -> &StepOutcome {
+    let mut failed = drill.steps.iter().filter(|step| matches!(step.result, StepResult::Failed { .. }));
+    failed.next().unwrap_or_else(|| panic!("no step failed: {:#?}", drill.causes()))
 }
 
 /// Passwords and keys of the system: every value of its Secrets that is not a user's name.
