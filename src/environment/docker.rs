@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use testcontainers::bollard;
 use tokio::sync::Mutex;
 
-use super::served::{Bait, Door, GRACE, Served, Serving, certificate_error};
+use super::served::{Bait, Door, Served, Serving, certificate_error};
 use super::{Clusters, EnvironmentError};
 use crate::authority::{Authority, Certificate};
 use crate::drill::station;
@@ -28,13 +28,14 @@ pub mod reaper;
 pub mod recipe;
 
 use reaper::Lifeline;
-use recipe::{OwnPrograms, Recipe};
+use recipe::Recipe;
 
 /// What a docker environment is made from.
 pub struct DockerConfig {
     /// Of the drill; names its directory, and what it has on the engine.
     pub name: String,
-    pub programs: OwnPrograms,
+    /// The drill's own, by the reference of its own pods.
+    pub own: BTreeMap<String, Recipe>,
     /// By the reference that manifests use.
     pub images: BTreeMap<String, Recipe>,
     /// As [`super::local::LocalConfig`] has them.
@@ -90,7 +91,7 @@ impl Docker {
             }
             Err(error) => {
                 // What could not be removed is the reaper's, who hears of the end by the line's.
-                drop((runtime.shutdown(GRACE).await, lifeline));
+                drop((runtime.shutdown().await, lifeline));
                 drop(directory.remove().await);
                 Err(error)
             }
@@ -126,7 +127,7 @@ impl Docker {
             return Ok(Vec::new());
         };
         clusters.stop().await;
-        let mut left = runtime.shutdown(GRACE).await;
+        let mut left = runtime.shutdown().await;
         if left.is_empty() {
             lifeline.release().await;
         }
@@ -176,7 +177,7 @@ async fn find_images(docker: &bollard::Docker, config: &DockerConfig) -> Result<
     let base = base::on_engine(docker).await?.unwrap_or_default();
     let mut found = Found { images: BTreeMap::new(), digests: BTreeMap::new() };
     let mut missing = Vec::new();
-    for (reference, recipe) in config.images.iter().chain(&Recipe::own(&config.programs)) {
+    for (reference, recipe) in config.images.iter().chain(&config.own) {
         let built = build::reference(recipe, &base)?;
         match container::image(docker, &built).await? {
             Some((image, digest)) => {
@@ -198,14 +199,9 @@ async fn find_images(docker: &bollard::Docker, config: &DockerConfig) -> Result<
     }
 }
 
-/// Builds what is not on the engine yet, the drill's own images included; `tell` hears of each thing as it begins.
-pub async fn build_images(
-    programs: &OwnPrograms,
-    images: Vec<Recipe>,
-    mut tell: impl FnMut(&str),
-) -> Result<(), EnvironmentError> {
+/// Builds what is not on the engine yet; `tell` hears of each thing as it begins.
+pub async fn build_images(recipes: &[Recipe], mut tell: impl FnMut(&str)) -> Result<(), EnvironmentError> {
     let docker = container::connect().await?;
     let base = base::provide(&docker, &mut tell).await?;
-    let recipes: Vec<Recipe> = Recipe::own(programs).into_values().chain(images).collect();
-    build::build(&docker, &recipes, &base, tell).await
+    build::build(&docker, recipes, &base, tell).await
 }
