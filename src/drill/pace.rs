@@ -7,6 +7,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::drill::site::Site;
+use crate::drill::stage;
 use crate::kubernetes::{self, KubernetesError, TypeName};
 use crate::outcome::Waited;
 
@@ -16,7 +17,10 @@ const WORKLOADS: [TypeName<'static>; 3] = [kubernetes::DEPLOYMENT, kubernetes::S
 /// By which a pod says what goes on by itself, in words that stay the same while it does.
 pub const UNDER_WAY: &str = "redrill.dev/under-way";
 
-/// How workloads were before the first step: uid and generation by cluster, `Kind namespace/name`.
+/// How labels begin of the pods that redrill makes in the place of what a system has elsewhere.
+const OWN: &str = "redrill.dev/";
+
+/// How workloads, and pods that belong to none, were before the first step: uid and generation by cluster, `Kind namespace/name`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Baseline(BTreeMap<String, (String, i64)>);
 
@@ -35,8 +39,9 @@ impl Baseline {
     pub async fn take(sites: &[Site]) -> Result<Self, KubernetesError> {
         let mut found = BTreeMap::new();
         for site in sites {
-            let workloads = site.list(&WORKLOADS).await?;
-            found.extend(workloads.iter().map(|object| (site.describe(object), identity(object))));
+            let pods = site.list(&[kubernetes::POD]).await?;
+            let workloads = site.list(&WORKLOADS).await?.into_iter().chain(pods.into_iter().filter(stands_alone));
+            found.extend(workloads.map(|object| (site.describe(&object), identity(&object))));
         }
         Ok(Self(found))
     }
@@ -81,6 +86,10 @@ async fn unsettled(sites: &[Site], baseline: &Baseline) -> Result<Vec<String>, K
             if pod["metadata"]["deletionTimestamp"].is_string() {
                 conditions.push(format!("pods of {} gone", workload_of(&pod)));
             }
+            let name = site.describe(&pod);
+            if stands_alone(&pod) && baseline.touched(&name, &pod) && is_starting(&pod) {
+                conditions.push(format!("{name} ready"));
+            }
             // What is no workload of the cluster says itself what is under way.
             conditions.extend(pod["metadata"]["annotations"][UNDER_WAY].as_str().map(str::to_owned));
         }
@@ -88,6 +97,18 @@ async fn unsettled(sites: &[Site], baseline: &Baseline) -> Result<Vec<String>, K
     conditions.sort();
     conditions.dedup();
     Ok(conditions)
+}
+
+/// Whether nothing makes a pod anew: neither a workload of the cluster nor what redrill stands for.
+fn stands_alone(pod: &Value) -> bool {
+    let labels = pod["metadata"]["labels"].as_object().into_iter().flatten();
+    pod["metadata"]["ownerReferences"][0].is_null() && !labels.into_iter().any(|(key, _)| key.starts_with(OWN))
+}
+
+/// Neither over nor ready: a person who looks sees that it is not there yet.
+fn is_starting(pod: &Value) -> bool {
+    let is_over = matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
+    !is_over && pod["metadata"]["deletionTimestamp"].is_null() && !stage::is_ready(pod)
 }
 
 fn identity(object: &Value) -> (String, i64) {
@@ -131,6 +152,23 @@ mod tests {
         json!({"kind": "Deployment", "metadata": {"name": "web", "namespace": "taiga", "uid": "u", "generation": generation},
             "spec": {"replicas": wanted},
             "status": {"observedGeneration": observed, "replicas": ready, "updatedReplicas": ready, "readyReplicas": ready}})
+    }
+
+    #[test]
+    fn a_pod_that_a_step_made_is_waited_for_until_it_is_ready_or_over() {
+        let pod = |phase: &str, ready: &str| {
+            json!({"kind": "Pod", "metadata": {"name": "client", "namespace": "ci", "uid": "u"},
+                "status": {"phase": phase, "conditions": [{"type": "Ready", "status": ready}]}})
+        };
+        assert!(stands_alone(&pod("Pending", "False")) && is_starting(&pod("Pending", "False")));
+        assert!(is_starting(&pod("Running", "False")));
+        assert!(!is_starting(&pod("Running", "True")) && !is_starting(&pod("Succeeded", "False")));
+        let mut owned = pod("Pending", "False");
+        owned["metadata"]["ownerReferences"] = json!([{"kind": "Job", "name": "x"}]);
+        assert!(!stands_alone(&owned), "its workload is waited for");
+        let mut task = pod("Pending", "False");
+        task["metadata"]["labels"] = json!({"redrill.dev/ecs-task": "x"});
+        assert!(!stands_alone(&task), "its service says what is under way");
     }
 
     fn unmet(object: &Value) -> Option<String> {

@@ -126,7 +126,8 @@ mod in_containers {
 
     fn recipes(scenario: &PreparedScenario, tools: &Tools) -> Result<BTreeMap<String, Recipe>, EnvironmentError> {
         let recipe = |(reference, image): (&String, &LocalImage)| {
-            let recipe = Recipe::of_folder(&image.folder, &scenario.image(reference, image, tools));
+            let shown = scenario.image(reference, image, tools);
+            let recipe = Recipe::of_folder(&image.folder, &shown, &image.stand_ins);
             let recipe = recipe.map_err(EnvironmentError::io(format!("read {}", image.folder.display())))?;
             Ok((reference.clone(), recipe))
         };

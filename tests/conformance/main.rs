@@ -25,7 +25,7 @@ fn drills_in_containers_find_out_what_local_ones_do() {
 fn images_are_built_from_packages() {
     let built = Command::new(env!("CARGO_BIN_EXE_redrill"))
         .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .args(["images", "build", "taiga"])
+        .args(["images", "build"])
         .output()
         .unwrap();
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));

@@ -18,10 +18,10 @@ const OF_THE_PLACE: [&str; 9] = [
     "log",
 ];
 
-/// Runs the drills of Taiga on both environments and holds what they found out against one another.
-fn conforms(alter: impl Fn(&Playground), arguments: &[&str], verdicts: &[(&str, Verdict)]) {
+/// Runs drills of a system on both environments and holds what they found out against one another.
+fn conforms(system: &'static str, alter: impl Fn(&Playground), arguments: &[&str], verdicts: &[(&str, Verdict)]) {
     let outcomes = ["local", "docker"].map(|environment| {
-        let playground = Playground::new();
+        let playground = Playground::of(system);
         alter(&playground);
         let run = playground.run(&[arguments, &["--rng", "11", "--install", "--env", environment]].concat());
         for (drill, verdict) in verdicts {
@@ -30,11 +30,21 @@ fn conforms(alter: impl Fn(&Playground), arguments: &[&str], verdicts: &[(&str, 
             assert_eq!(drill.leftovers, [""; 0]);
         }
         let drills: Vec<Value> = run.outcome().drills.iter().map(findings).collect();
-        run.placeless(&serde_json::to_string_pretty(&drills).unwrap())
+        nameless(&run.placeless(&serde_json::to_string_pretty(&drills).unwrap()))
     });
     let [local, docker] = &outcomes;
     let other: Vec<_> = local.lines().zip(docker.lines()).filter(|(local, docker)| local != docker).collect();
     assert!(local == docker, "local against docker: {other:#?}");
+}
+
+/// Without what names have of the moment that they were given in, and behind those of a chart's pods of what the chart drew.
+fn nameless(text: &str) -> String {
+    let drawn = [
+        "-[0-9bcdfghjklmnpqrstvwxz]{10}-[0-9bcdfghjklmnpqrstvwxz]{5}",
+        "[0-9]{8}_[0-9]{6}",
+        "[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}-[0-9]{2}-[0-9]{2}-[0-9]{3}Z",
+    ];
+    regex::Regex::new(&drawn.join("|")).unwrap().replace_all(text, "").into_owned()
 }
 
 fn findings(drill: &DrillOutcome) -> Value {
@@ -60,13 +70,13 @@ fn strip(value: &mut Value) {
 #[ignore = "needs an engine: drills_in_containers_find_out_what_local_ones_do runs it"]
 fn a_good_restore_is_corrected_on_both() {
     let verdicts = [("manual", Verdict::Corrected), ("scheduled", Verdict::Corrected)];
-    conforms(|_| {}, &["--jobs", "2"], &verdicts);
+    conforms("taiga", |_| {}, &["--jobs", "2"], &verdicts);
 }
 
 #[test]
 #[ignore = "needs an engine: drills_in_containers_find_out_what_local_ones_do runs it"]
 fn a_page_that_cannot_work_fails_at_the_same_line_on_both() {
-    conforms(|_| {}, &["--drill", "manual", "--as-written"], &[("manual", Verdict::Failed)]);
+    conforms("taiga", |_| {}, &["--drill", "manual", "--as-written"], &[("manual", Verdict::Failed)]);
 }
 
 #[test]
@@ -77,5 +87,52 @@ fn what_a_restore_gets_wrong_is_found_on_both() {
         playground.replace(CHANGE_PASSWORD, "for repository in files pg-database; do", "for repository in files; do");
     };
     let verdicts = [("manual", Verdict::Failed), ("scheduled", Verdict::Failed)];
-    conforms(alter, &["--jobs", "2"], &verdicts);
+    conforms("taiga", alter, &["--jobs", "2"], &verdicts);
+}
+
+#[test]
+#[ignore = "needs an engine: drills_in_containers_find_out_what_local_ones_do runs it"]
+fn a_dump_in_a_bucket_comes_back_on_both() {
+    conforms("quetzal", |_| {}, &["--drill", "scheduled"], &[("scheduled", Verdict::Corrected)]);
+}
+
+#[test]
+#[ignore = "needs an engine: drills_in_containers_find_out_what_local_ones_do runs it"]
+fn a_log_that_was_shipped_comes_back_on_both() {
+    conforms("hasura", |_| {}, &["--drill", "data-gone"], &[("data-gone", Verdict::Corrected)]);
+}
+
+#[test]
+#[ignore = "needs an engine: drills_in_containers_find_out_what_local_ones_do runs it"]
+fn a_copied_file_system_comes_back_on_both() {
+    conforms("rocket-chat", |_| {}, &["--drill", "corrupted"], &[("corrupted", Verdict::Simulated)]);
+}
+
+#[test]
+#[ignore = "needs an engine: drills_in_containers_find_out_what_local_ones_do runs it"]
+fn a_release_with_its_key_comes_back_on_both() {
+    conforms(
+        "estafette",
+        |_| {},
+        &["--drill", "namespace-gone", "--simulate", "cockroach"],
+        &[("namespace-gone", Verdict::Simulated)],
+    );
+}
+
+#[test]
+#[ignore = "needs an engine: drills_in_containers_find_out_what_local_ones_do runs it"]
+fn a_command_that_is_refused_breaks_the_same_step_on_both() {
+    let alter = |playground: &Playground| playground.without_erratum("quetzal-exec-dashes");
+    conforms("quetzal", alter, &["--drill", "scheduled"], &[("scheduled", Verdict::Failed)]);
+}
+
+#[test]
+#[ignore = "needs an engine: drills_in_containers_find_out_what_local_ones_do runs it"]
+fn a_key_that_opens_nothing_is_found_on_both() {
+    let alter = |playground: &Playground| {
+        playground.append("scenarios/estafette/scenario.yaml", "patience: 60s\n");
+        playground.without_erratum("estafette-key-encoded-twice");
+    };
+    let arguments = ["--drill", "namespace-gone", "--simulate", "cockroach"];
+    conforms("estafette", alter, &arguments, &[("namespace-gone", Verdict::Failed)]);
 }

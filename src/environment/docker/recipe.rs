@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use crate::doctor::real_program::RealProgram;
 use crate::runtime::Image;
 
 /// How images of this repository begin a name; the folder's name follows.
@@ -89,15 +90,18 @@ impl OwnPrograms {
 }
 
 impl Recipe {
-    /// Of a folder with a Dockerfile. `shown` is the image as the local environment has it: what it takes from elsewhere under a
-    /// name of the context is put there.
-    pub fn of_folder(folder: &Path, shown: &Image) -> std::io::Result<Self> {
+    /// Of a folder with a Dockerfile. `shown` is the image as the local environment has it. Where in it there is a program that
+    /// something may stand for, `programs` says: what is there and comes from elsewhere is put into the context under its name.
+    pub fn of_folder(
+        folder: &Path,
+        shown: &Image,
+        programs: &[(PathBuf, &'static RealProgram)],
+    ) -> std::io::Result<Self> {
         let mut recipe = Self::read(folder)?;
-        let from_elsewhere =
-            shown.files.iter().filter(|file| !file.source.starts_with(folder) && file.source.is_file());
-        for file in from_elsewhere {
-            if let Some(name) = file.target.file_name() {
-                recipe.files.insert(name.to_string_lossy().into_owned(), file.source.clone());
+        for (place, program) in programs {
+            let there = shown.files.iter().find(|file| file.target == *place);
+            if let Some(file) = there.filter(|file| !file.source.starts_with(folder)) {
+                recipe.files.insert(program.name.to_owned(), file.source.clone());
             }
         }
         Ok(recipe)
@@ -180,6 +184,7 @@ fn collect(root: &Path, folder: &Path, files: &mut BTreeMap<String, PathBuf>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::doctor::real_program;
     use crate::runtime::ImageFile;
 
     fn images() -> PathBuf {
@@ -192,8 +197,10 @@ mod tests {
         let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
         write("Dockerfile", "ARG BASE=x\nFROM ${BASE}\nCOPY a /a\n");
         write("a", "1");
-        let reference =
-            |base: &str, shown: &Image| Recipe::of_folder(folder.path(), shown).unwrap().reference(base).unwrap();
+        let programs = [("/opt/a".into(), real_program::of("mongod").unwrap())];
+        let reference = |base: &str, shown: &Image| {
+            Recipe::of_folder(folder.path(), shown, &programs).unwrap().reference(base).unwrap()
+        };
         let first = reference("debian:bookworm", &Image::default());
         assert_eq!(first, reference("debian:bookworm", &Image::default()));
         assert_ne!(first, reference("other:base", &Image::default()));
@@ -201,12 +208,15 @@ mod tests {
         assert_ne!(first, reference("debian:bookworm", &Image::default()));
         write("a", "1");
         let elsewhere = ImageFile { source: images().join("redrill/Dockerfile"), target: "/opt/a".into() };
-        assert_ne!(first, reference("debian:bookworm", &Image { files: vec![elsewhere], ..Image::default() }));
+        let shown = Image { files: vec![elsewhere], ..Image::default() };
+        assert_ne!(first, reference("debian:bookworm", &shown));
+        let recipe = Recipe::of_folder(folder.path(), &shown, &programs).unwrap();
+        assert!(recipe.files.contains_key("mongod"), "by the name that its Dockerfile copies it under");
     }
 
     #[test]
     fn an_image_is_made_from_the_very_build_of_the_folder_beside_it() {
-        let recipe = Recipe::of_folder(&images().join("quetzal-database"), &Image::default()).unwrap();
+        let recipe = Recipe::of_folder(&images().join("quetzal-database"), &Image::default(), &[]).unwrap();
         let from = recipe.from.as_ref().unwrap();
         let reference = from.reference("debian:bookworm").unwrap();
         assert!(reference.starts_with("redrill/postgres:"), "{reference}");
