@@ -5,6 +5,8 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+pub use default::pull_policy;
+
 use crate::redact::Secret;
 use crate::runtime::{Image, PodRuntime};
 use kubelet::{Images, Outside};

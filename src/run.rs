@@ -140,7 +140,9 @@ impl Ready {
                 nonce: run,
                 reports: reports.to_owned(),
             };
-            let missing = scenario.missing(&self.tools, &arguments.simulate);
+            let missing = scenario
+                .needs_an_engine(assignment.environment)
+                .or_else(|| scenario.missing(&self.tools, &arguments.simulate));
             async move {
                 match self.obstacle.as_ref().or(missing.as_ref()) {
                     _ if interrupt.is_cancelled() => drill::not_run(record, drill::interrupted()),
@@ -163,7 +165,10 @@ async fn in_its_place(
     let started = match assignment.environment {
         EnvironmentName::Local => place::local(assignment, scenario, tools, &record).await,
         #[cfg(feature = "docker")]
-        EnvironmentName::Docker => place::docker(assignment, scenario, tools, &record).await,
+        EnvironmentName::Docker => match place::existing_images(scenario, &record, interrupt).await {
+            Ok(existing) => place::docker(assignment, scenario, tools, &record, existing).await,
+            Err(halt) => return drill::not_run(record, halt),
+        },
         other => return drill::not_run(record, not_built(other)),
     };
     match started {

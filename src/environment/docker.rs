@@ -19,13 +19,17 @@ use crate::authority::{Authority, Certificate};
 use crate::drill::station;
 use crate::environment::run_directory::RunDirectory;
 use crate::redact::Secret;
-use crate::runtime::container::{self, ContainerRuntime, EngineConfig};
+use crate::runtime::container::{self, ContainerRuntime, EngineConfig, OnEngine};
 use crate::runtime::{Image, RuntimeError};
 
 mod base;
 mod build;
+mod existing;
+mod pull;
 pub mod reaper;
 pub mod recipe;
+
+pub use existing::{Unavailable, find_existing};
 
 use reaper::Lifeline;
 use recipe::{OwnPrograms, Recipe};
@@ -37,6 +41,8 @@ pub struct DockerConfig {
     pub programs: OwnPrograms,
     /// By the reference that manifests use.
     pub images: BTreeMap<String, Recipe>,
+    /// Those that no folder stands for: [`find_existing`].
+    pub existing: Found,
     /// As [`super::local::LocalConfig`] has them.
     pub outside: BTreeMap<String, String>,
     pub clusters: Vec<String>,
@@ -165,24 +171,36 @@ impl Door for ContainerRuntime {
     }
 }
 
-struct Found {
+/// Images on the engine.
+#[derive(Debug, Clone, Default)]
+pub struct Found {
+    /// By the reference that manifests use.
     images: BTreeMap<String, Image>,
+    /// What the engine, and the registry of those that have one, calls what is in them.
     digests: BTreeMap<String, String>,
+}
+
+impl Found {
+    fn add(&mut self, reference: &str, found: OnEngine) {
+        let OnEngine { image, id, in_registries } = found;
+        self.digests.insert(format!("image {reference} on the engine"), id);
+        if !in_registries.is_empty() {
+            self.digests.insert(format!("image {reference} in registries"), in_registries.join(", "));
+        }
+        self.images.insert(reference.to_owned(), image);
+    }
 }
 
 /// Every image, as the engine has it; errs with all that it has not.
 async fn find_images(docker: &bollard::Docker, config: &DockerConfig) -> Result<Found, EnvironmentError> {
     // Where there is no base nothing is made from one.
     let base = base::on_engine(docker).await?.unwrap_or_default();
-    let mut found = Found { images: BTreeMap::new(), digests: BTreeMap::new() };
+    let mut found = config.existing.clone();
     let mut missing = Vec::new();
     for (reference, recipe) in config.images.iter().chain(&Recipe::own(&config.programs)) {
         let built = build::reference(recipe, &base)?;
         match container::image(docker, &built).await? {
-            Some((image, digest)) => {
-                found.images.insert(reference.clone(), image);
-                found.digests.insert(format!("image {reference} on the engine"), digest);
-            }
+            Some(on_engine) => found.add(reference, on_engine),
             None => missing.push(format!("{built} (for {reference})")),
         }
     }

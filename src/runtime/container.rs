@@ -34,7 +34,7 @@ use engine::Engine;
 pub use engine::{Swept, connect};
 use exec::Ends;
 pub use gone::sweep_dead_runs;
-pub use image::{image, is_on_engine};
+pub use image::{OnEngine, image, is_on_engine};
 use launch::Held;
 use porter::Porter;
 

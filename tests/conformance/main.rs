@@ -4,9 +4,11 @@
 #[path = "../container/engine.rs"]
 mod engine;
 mod killed;
+mod library;
 #[allow(dead_code)]
 #[path = "../drills/playground.rs"]
 mod playground;
+mod registry;
 #[allow(dead_code)]
 #[path = "../drills/run.rs"]
 mod run;
