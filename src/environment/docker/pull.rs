@@ -16,13 +16,15 @@ use crate::error::chain;
 const SILENCE: Duration = Duration::from_secs(300);
 /// Between two words of how far it is.
 const PACE: Duration = Duration::from_secs(10);
-/// As configurations of docker call the registry of images that name none.
-const HUB: &str = "https://index.docker.io/v1/";
 
 /// Pulls what the reference names, with the credentials that this user's docker configuration has for its registry. Errs with what
 /// the engine says; no credential is ever in it.
 pub async fn pull(docker: &Docker, reference: &str, mut tell: impl FnMut(&str)) -> Result<(), String> {
-    let (credentials, unread) = match credentials(registry(reference).to_owned()).await {
+    let registry = match registry(reference) {
+        Some(registry) => Some(registry.to_owned()),
+        None => docker.info().await.map_err(|error| chain(&error))?.index_server_address,
+    };
+    let (credentials, unread) = match credentials(registry).await {
         Ok(credentials) => (credentials, String::new()),
         Err(why) => (None, format!(" ({why})")),
     };
@@ -53,19 +55,15 @@ fn tagged(reference: &str) -> String {
     if name.contains([':', '@']) { reference.to_owned() } else { format!("{reference}:latest") }
 }
 
-/// The registry of an image, as docker's configuration names it.
-fn registry(reference: &str) -> &str {
-    match reference.split_once('/') {
-        Some((host, _)) if host == "localhost" || host.contains(['.', ':']) => match host {
-            "docker.io" | "index.docker.io" => HUB,
-            host => host,
-        },
-        _ => HUB,
-    }
+/// The registry that a reference names; `None` leaves it to the engine, which has one of its own for that.
+fn registry(reference: &str) -> Option<&str> {
+    let (host, _) = reference.split_once('/')?;
+    (host == "localhost" || host.contains(['.', ':'])).then_some(host)
 }
 
 /// Of `~/.docker/config.json`, or of the one in DOCKER_CONFIG; `None` where it has none. Errs with why they could not be had.
-async fn credentials(registry: String) -> Result<Option<DockerCredentials>, String> {
+async fn credentials(registry: Option<String>) -> Result<Option<DockerCredentials>, String> {
+    let Some(registry) = registry else { return Ok(None) };
     let host = registry.clone();
     let found = tokio::task::spawn_blocking(move || docker_credential::get_credential(&host)).await;
     let credential = match found.map_err(|error| error.to_string())? {
@@ -134,14 +132,13 @@ mod tests {
     }
 
     #[test]
-    fn a_registry_is_what_the_configuration_of_docker_calls_it() {
+    fn a_registry_is_told_from_a_team_by_its_dot_or_port() {
         for (reference, host) in [
-            ("postgres:15", HUB),
-            ("team/app:1.4", HUB),
-            ("docker.io/team/app", HUB),
-            ("registry.example/team/app:1.4", "registry.example"),
-            ("localhost/app", "localhost"),
-            ("127.0.0.1:5000/app@sha256:ab", "127.0.0.1:5000"),
+            ("postgres:15", None),
+            ("team/app:1.4", None),
+            ("registry.example/team/app:1.4", Some("registry.example")),
+            ("localhost/app", Some("localhost")),
+            ("127.0.0.1:5000/app@sha256:ab", Some("127.0.0.1:5000")),
         ] {
             assert_eq!(registry(reference), host, "{reference}");
         }
