@@ -112,9 +112,10 @@ async fn an_image_is_pulled_as_its_container_says_or_the_drill_is_unverified() {
     let pushed = docker.push_image(&repository, Some(push), Some(registry.credentials()));
     pushed.try_collect::<Vec<_>>().await.unwrap();
     let forget = || docker.remove_image(&image, None::<RemoveImageOptions>, None);
-    let run_as = |configuration: &Path, policy: &str| {
-        library_of(&image, policy).run_with(&[("DOCKER_CONFIG", configuration)], &ON_DOCKER)
+    let run_of = |image: &str, configuration: &Path, policy: &str| {
+        library_of(image, policy).run_with(&[("DOCKER_CONFIG", configuration)], &ON_DOCKER)
     };
+    let run_as = |configuration: &Path, policy: &str| run_of(&image, configuration, policy);
     let line = library_of(&image, "Never").read(SYSTEM).lines().position(|line| line.contains("image: ")).unwrap() + 1;
     let place = format!("library/system.yaml:{line}: image {image}: ");
 
@@ -126,17 +127,28 @@ async fn an_image_is_pulled_as_its_container_says_or_the_drill_is_unverified() {
 
     let pulled = run_as(&registry.logged_in(), "IfNotPresent");
     let drill = assert_passed(&pulled);
-    let digest = &drill.digests[&format!("image {image} in registries")];
-    assert!(digest.contains(&format!("{repository}@sha256:")), "{digest}");
+    let in_registries = &drill.digests[&format!("image {image} in registries")];
+    let by_digest = in_registries.split(", ").find(|name| name.starts_with(&format!("{repository}@sha256:")));
+    let by_digest = by_digest.unwrap_or_else(|| panic!("{in_registries}"));
     assert!(pulled.stderr.contains(&format!("pulls {image}")), "{}", pulled.stderr);
     for (file, content) in &pulled.files {
         let is_told = content.windows(PASSWORD.len()).any(|part| part == PASSWORD.as_bytes());
         assert!(!is_told, "{} holds the registry's password", file.display());
     }
 
+    // Under the name that no other image can come to have.
+    forget().await.unwrap();
+    let same = run_of(by_digest, &registry.logged_in(), "IfNotPresent");
+    let on_engine =
+        |run: &Run, image: &str| assert_passed(run).digests[&format!("image {image} on the engine")].clone();
+    assert_eq!(on_engine(&same, by_digest), on_engine(&pulled, &image));
+    assert!(same.stderr.contains(&format!("pulls {by_digest}")), "{}", same.stderr);
+
+    docker.tag_image(&postgres, Some(tag())).await.unwrap();
     let logged_in = registry.logged_in();
     registry.stop();
     let gone = run_as(&logged_in, "Always");
     assert_unverified(&gone, &[&place, "cannot be pulled, as imagePullPolicy Always wants: "]);
+    // The name by its digest goes with the last tag.
     forget().await.unwrap();
 }
