@@ -100,7 +100,7 @@ fn local_start(criterion: &mut Criterion) {
                 let started = Instant::now();
                 let one = ProcessRuntime::start(config(directory.path())).await.expect("a sandbox");
                 total += started.elapsed();
-                one.shutdown(Duration::ZERO).await;
+                one.shutdown().await;
             }
             total
         });

@@ -178,7 +178,10 @@ impl PreparedScenario {
         if self.checked.runbook.text.contains("helm diff") {
             requirements.go(&HELM_DIFF, &format!("scenario {}", self.scenario.name));
         }
-        if self.scenario.stores.values().any(|store| store.account().is_some()) {
+        for package in &self.scenario.workstation.packages {
+            requirements.package(package, &format!("the workstation of scenario {}", self.scenario.name));
+        }
+        if self.scenario.has_account() {
             requirements.operator_of_an_account(&format!("scenario {}", self.scenario.name));
         }
         if !self.scenario.repositories.is_empty() {
@@ -306,9 +309,9 @@ impl PreparedScenario {
         if let Some(stack) = &self.scenario.system.stack {
             digests.insert(format!("stack {}", stack.source.stack), of_file(&stack.source.template));
         }
-        if let Some(workstation) = &self.scenario.workstation {
-            let digest = image::digest(&workstation.folder).unwrap_or_else(|error| format!("unreadable: {error}"));
-            digests.insert(format!("workstation {}", workstation.name), digest);
+        if let Some(checkout) = &self.scenario.workstation.checkout {
+            let digest = image::digest(&checkout.folder).unwrap_or_else(|error| format!("unreadable: {error}"));
+            digests.insert(format!("workstation {}", checkout.name), digest);
         }
         for (reference, image) in &self.checked.images {
             digests.insert(format!("image {reference}"), image.digest.clone());

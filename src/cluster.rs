@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 pub use default::pull_policy;
 
 use crate::redact::Secret;
 use crate::runtime::{Image, PodRuntime};
 use kubelet::{Images, Outside};
-use reconcile::{Config, Reconciler, Stop};
+use reconcile::{Config, Reconciler};
 use serve::{Containers, ServeError, Server, ServerConfig};
 use store::Store;
 
@@ -93,11 +92,11 @@ impl Cluster {
         self.server.kubeconfig(address, context, namespace).map(Secret::new)
     }
 
-    /// Ends the pods, each within `grace`, then the API. Safe to call again.
-    pub async fn stop(&self, grace: Duration) {
+    /// Kills the pods, then ends the API: nobody inside gets to do anything more, as in a disaster. Safe to call again.
+    pub async fn stop(&self) {
         let reconciler = self.reconciler.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(reconciler) = reconciler {
-            reconciler.stop(Stop::Graceful(grace)).await;
+            reconciler.stop().await;
         }
         self.server.stop().await;
     }

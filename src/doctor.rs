@@ -13,7 +13,7 @@ pub mod debian_base;
 pub mod go_module;
 mod kubectl;
 pub mod npm;
-mod package;
+pub mod package;
 pub mod python;
 pub mod real_program;
 mod requirement;

@@ -20,6 +20,7 @@ use crate::scenario::{Checkpoint, EnvironmentName, Scenario, SeedSize, Writers};
 use crate::system::Systems;
 
 pub mod account;
+mod answering;
 mod archive;
 mod chart;
 pub mod checkout;

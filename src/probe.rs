@@ -17,6 +17,7 @@ mod archive;
 pub mod client;
 mod error;
 pub mod files;
+mod health;
 pub mod isolation;
 pub mod ledger;
 pub mod login;
@@ -154,6 +155,11 @@ pub enum Request {
     },
     /// Tries to reach each address (IP:port) from here; none may answer.
     Isolation {
+        addresses: Vec<String>,
+    },
+    /// Asks once at each address: `http://IP:port/path` is to answer with a status of 200 to 399, `tcp://IP:port` to take a
+    /// connection. Answered with those that do.
+    Answering {
         addresses: Vec<String>,
     },
     /// One authenticated write, tried until it succeeds or the deadline (milliseconds) passes.

@@ -42,7 +42,7 @@ pub use step::{
 pub use store::{Aws, Charts, S3, Store, StoreKind};
 pub use value::parse_size;
 pub use version::VersionRange;
-pub use workstation::{ESCROW, Entry, EntryKind, Workstation};
+pub use workstation::{Checkout, ESCROW, Entry, EntryKind, Workstation};
 
 use crate::doctor::real_program::RealProgram;
 use crate::outcome::{Acceptance, Expectation, ProgramLabel, SourceRef};
@@ -58,7 +58,7 @@ pub struct Scenario {
     pub file: PathBuf,
     pub runbook: RunbookSource,
     pub system: SystemSource,
-    pub workstation: Option<Workstation>,
+    pub workstation: Workstation,
     /// By image reference, as the manifests name it.
     pub images: BTreeMap<String, ImageBinding>,
     pub stores: BTreeMap<String, Store>,
@@ -205,6 +205,11 @@ pub struct Credential {
 }
 
 impl Scenario {
+    /// Whether something of it is kept in the account of a stack, for whose operator there is `aws`.
+    pub fn has_account(&self) -> bool {
+        self.stores.values().any(|store| store.account().is_some())
+    }
+
     /// What a drill loses.
     pub fn loss_in(&self, drill: &str) -> &Loss {
         let own = self.drills.iter().find(|known| known.name == drill).and_then(|drill| drill.loss.as_ref());

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::kind::POD;
 use super::reconcile::queue::{Controller, Key, Queue};
-use super::reconcile::{Config, Stop, event};
+use super::reconcile::{Config, event};
 use super::store::{Store, is_deleting, names};
 use crate::runtime::{ContainerId, Image, PodId, PodRuntime};
 use pod::PodWorker;
@@ -160,18 +160,14 @@ impl Kubelet {
         }
     }
 
-    /// Stops all pods and returns when their tasks have ended, at the latest some seconds after their grace.
-    pub(super) async fn stop(&self, stop: Stop) {
-        let limit = match stop {
-            Stop::Graceful(limit) => limit,
-            Stop::Now => Duration::ZERO,
-        };
+    /// Kills all pods and returns when their tasks have ended, at the latest some seconds later.
+    pub(super) async fn stop(&self) {
         for worker in self.workers().values() {
-            worker.stop(worker.grace().min(limit));
+            worker.stop(Duration::ZERO);
         }
         let mut tasks = std::mem::take(&mut *self.tasks());
         let all = async { while tasks.join_next().await.is_some() {} };
-        if timeout(limit + KILL, all).await.is_err() {
+        if timeout(KILL, all).await.is_err() {
             tracing::warn!(cluster = %self.cluster, "pods did not end in time");
             tasks.shutdown().await;
         }

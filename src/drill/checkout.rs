@@ -6,23 +6,23 @@ use std::io;
 use crate::drill::record::Halt;
 use crate::drill::{stage, station};
 use crate::kubernetes::Kubernetes;
-use crate::scenario::{EntryKind, Workstation};
+use crate::scenario::{Checkout, EntryKind};
 
 /// Puts it there and says where. The operator owns it and may write to all of it; modes are those of the folder otherwise.
-pub async fn put(kubernetes: &Kubernetes, workstation: &Workstation) -> Result<String, Halt> {
-    let archive = archive(workstation).map_err(|error| {
-        let reason = format!("{}: the folder cannot be read: {error}", workstation.source);
+pub async fn put(kubernetes: &Kubernetes, checkout: &Checkout) -> Result<String, Halt> {
+    let archive = archive(checkout).map_err(|error| {
+        let reason = format!("{}: the folder cannot be read: {error}", checkout.source);
         Halt::unverified(reason, "make it readable, and leave it alone while a drill starts")
     })?;
     // Times as of now: what a person checks out is new.
     let script = format!("head -c {} | tar -x -m -o -p -f - -C {}", archive.len(), station::HOME);
     stage::on_workstation(kubernetes, "put the checkout there", &script, &archive).await?;
-    Ok(format!("{}/{}", station::HOME, workstation.name))
+    Ok(format!("{}/{}", station::HOME, checkout.name))
 }
 
-fn archive(workstation: &Workstation) -> io::Result<Vec<u8>> {
+fn archive(checkout: &Checkout) -> io::Result<Vec<u8>> {
     let mut archive = tar::Builder::new(Vec::new());
-    for entry in workstation.entries()? {
+    for entry in checkout.entries()? {
         let mut header = tar::Header::new_gnu();
         header.set_mtime(0);
         match entry.kind {
@@ -33,7 +33,7 @@ fn archive(workstation: &Workstation) -> io::Result<Vec<u8>> {
                 archive.append_data(&mut header, &entry.path, io::empty())?;
             }
             EntryKind::File => {
-                let file = File::open(workstation.place(&entry))?;
+                let file = File::open(checkout.place(&entry))?;
                 header.set_mode(entry.mode | 0o600);
                 header.set_size(file.metadata()?.len());
                 archive.append_data(&mut header, &entry.path, file)?;

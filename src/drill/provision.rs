@@ -51,8 +51,8 @@ pub async fn run(assignment: &Assignment<'_>, environment: &Environment, record:
     stage.public_names = public_names;
     stage.draws_secrets = assignment.scenario.system.chart.is_some();
     isolation(environment, &mut stage, record).await?;
-    if let Some(workstation) = &assignment.scenario.workstation {
-        stage.folder = Some(checkout::put(&stage.kubernetes, workstation).await?);
+    if let Some(checkout) = &assignment.scenario.workstation.checkout {
+        stage.folder = Some(checkout::put(&stage.kubernetes, checkout).await?);
     }
     match &assignment.scenario.system.chart {
         Some(chart) => chart::install(&stage, chart, record).await?,

@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use crate::drill::record::{Halt, Record};
 use crate::drill::stage::{self, Stage};
-use crate::drill::{Assignment, Course, unready, verify};
-use crate::kubernetes::{self, KubernetesError, wait_for};
+use crate::drill::{Assignment, Course, answering, unready, verify};
+use crate::kubernetes::{self, Kubernetes, KubernetesError, wait_for};
 use crate::outcome::{CheckKind, CheckResult, Phase};
 use crate::scenario::{Checkpoint, Readiness, Serving};
 
@@ -22,7 +22,7 @@ impl Course<'_> {
     pub async fn check_serving(&mut self, checkpoint: Checkpoint, phase: Phase) {
         for serving in &self.assignment.scenario.serving {
             if let Some(&expected) = serving.expected.get(&checkpoint).filter(|_| applies(self.assignment, serving)) {
-                look(&self.stage, self.record, serving, expected, checkpoint, phase).await;
+                look(&mut self.stage, self.record, serving, expected, checkpoint, phase).await;
             }
         }
     }
@@ -33,7 +33,7 @@ fn applies(assignment: &Assignment<'_>, serving: &Serving) -> bool {
 }
 
 async fn look(
-    stage: &Stage,
+    stage: &mut Stage,
     record: &mut Record,
     serving: &Serving,
     expected: Readiness,
@@ -43,7 +43,7 @@ async fn look(
     let started = Instant::now();
     let name = format!("{} is {} at {}", serving.workload, expected.name(), checkpoint.name());
     let mut since = None;
-    if let Err(error) = until_told(stage, workload(stage, serving).await.ok().flatten().as_slice()).await {
+    if let Err(error) = told(stage, serving).await {
         return verify::write(record, &name, CheckKind::Agreement, phase, started, Err(error.into()));
     }
     let seen = wait_for(&name, NOTICES, async || {
@@ -59,10 +59,27 @@ async fn look(
     verify::write(record, &name, CheckKind::Agreement, phase, started, finding);
 }
 
-/// Waits until what the workloads' probes say is of after the last thing that was done to the system. One that became ready on an
-/// empty database is called ready until its probe has failed as often as its manifest lets it.
-pub async fn until_told(stage: &Stage, workloads: &[Value]) -> Result<(), KubernetesError> {
-    let lag = workloads.iter().map(lag).max().unwrap_or_default();
+async fn told(stage: &mut Stage, serving: &Serving) -> Result<(), KubernetesError> {
+    let workload = workload(stage, serving).await?;
+    let kubernetes = stage.cluster_of(&serving.workload).clone();
+    until_told(stage, &kubernetes, workload.as_slice()).await
+}
+
+/// Waits until what the workloads' probes say is of after the last thing that was done to the system: one that became ready on an
+/// empty database is called ready until its probe has failed as often as its manifest lets it. One that is called ready and answers now
+/// is not waited for.
+pub async fn until_told(
+    stage: &mut Stage,
+    kubernetes: &Kubernetes,
+    workloads: &[Value],
+) -> Result<(), KubernetesError> {
+    let mut lag = Duration::ZERO;
+    for workload in workloads {
+        let answers = is_ready(workload) && answering::answers(stage, kubernetes, workload).await?;
+        if !answers && wanted(workload) != 0 {
+            lag = lag.max(self::lag(workload));
+        }
+    }
     wait_for("readiness of after the last step", lag + NOTICES, async || {
         let since = stage.acted_at.elapsed();
         Ok(if since >= lag { Ok(()) } else { Err(format!("{}s have passed", since.as_secs())) })
@@ -115,6 +132,14 @@ async fn workload(stage: &Stage, serving: &Serving) -> Result<Option<Value>, Kub
     Ok(None)
 }
 
+fn is_ready(workload: &Value) -> bool {
+    readiness(Some(workload)).0 == Readiness::Ready
+}
+
+fn wanted(workload: &Value) -> i64 {
+    workload["spec"]["replicas"].as_i64().unwrap_or(1)
+}
+
 /// Whether a workload has all the replicas that it asks for, or none; half of it is neither and counts as unready.
 fn readiness(workload: Option<&Value>) -> (Readiness, String) {
     let Some(workload) = workload else { return (Readiness::Absent, "not there".to_owned()) };
@@ -122,8 +147,7 @@ fn readiness(workload: Option<&Value>) -> (Readiness, String) {
         let readiness = if stage::is_ready(workload) { Readiness::Ready } else { Readiness::Unready };
         return (readiness, format!("there: {}", stage::pod_state(workload)));
     }
-    let wanted = workload["spec"]["replicas"].as_i64().unwrap_or(1);
-    let ready = workload["status"]["readyReplicas"].as_i64().unwrap_or_default();
+    let (wanted, ready) = (wanted(workload), workload["status"]["readyReplicas"].as_i64().unwrap_or_default());
     let is_ready = wanted > 0 && ready == wanted;
     (if is_ready { Readiness::Ready } else { Readiness::Unready }, format!("{ready} of {wanted} ready"))
 }

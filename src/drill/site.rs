@@ -9,6 +9,7 @@ use crate::kubernetes::{self, Kubernetes, KubernetesError, TypeName};
 use crate::system::Systems;
 
 /// One cluster of the system.
+#[derive(Clone)]
 pub struct Site {
     /// `None` where it is the only one.
     pub cluster: Option<String>,

@@ -246,17 +246,18 @@ fn reaches(survived: u64, must_survive: u64) -> CheckResult {
 }
 
 /// Deployments and StatefulSets at what they ask for: the applications are let in and answer their probes.
-async fn every_workload(stage: &Stage, left_behind: &BTreeSet<&str>) -> Finding {
+async fn every_workload(stage: &mut Stage, left_behind: &BTreeSet<&str>) -> Finding {
     let mut down = Vec::new();
     let mut count = 0;
-    for site in &stage.sites {
+    for site in stage.sites.clone() {
         if site.cluster.as_deref().is_some_and(|cluster| left_behind.contains(cluster)) {
             continue;
         }
-        serving::until_told(stage, &site.list(&[kubernetes::DEPLOYMENT, kubernetes::STATEFUL_SET]).await?).await?;
+        let workloads = site.list(&[kubernetes::DEPLOYMENT, kubernetes::STATEFUL_SET]).await?;
+        serving::until_told(stage, &site.kubernetes, &workloads).await?;
         for workload in site.list(&[kubernetes::DEPLOYMENT, kubernetes::STATEFUL_SET]).await? {
             count += 1;
-            let wanted = stage.wanted_replicas(site, &workload);
+            let wanted = stage.wanted_replicas(&site, &workload);
             let ready = workload["status"]["readyReplicas"].as_i64().unwrap_or_default();
             if ready != wanted {
                 down.push(format!("{} has {ready} of {wanted} ready", site.describe(&workload)));

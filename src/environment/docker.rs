@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use testcontainers::bollard;
 use tokio::sync::Mutex;
 
-use super::served::{Bait, Door, GRACE, Served, Serving, certificate_error};
+use super::served::{Bait, Door, Served, Serving, certificate_error};
 use super::{Clusters, EnvironmentError};
 use crate::authority::{Authority, Certificate};
 use crate::drill::station;
@@ -32,13 +32,14 @@ pub mod recipe;
 pub use existing::{Unavailable, find_existing};
 
 use reaper::Lifeline;
-use recipe::{OwnPrograms, Recipe};
+use recipe::Recipe;
 
 /// What a docker environment is made from.
 pub struct DockerConfig {
     /// Of the drill; names its directory, and what it has on the engine.
     pub name: String,
-    pub programs: OwnPrograms,
+    /// The drill's own, by the reference of its own pods.
+    pub own: BTreeMap<String, Recipe>,
     /// By the reference that manifests use.
     pub images: BTreeMap<String, Recipe>,
     /// Those that no folder stands for: [`find_existing`].
@@ -96,7 +97,7 @@ impl Docker {
             }
             Err(error) => {
                 // What could not be removed is the reaper's, who hears of the end by the line's.
-                drop((runtime.shutdown(GRACE).await, lifeline));
+                drop((runtime.shutdown().await, lifeline));
                 drop(directory.remove().await);
                 Err(error)
             }
@@ -132,7 +133,7 @@ impl Docker {
             return Ok(Vec::new());
         };
         clusters.stop().await;
-        let mut left = runtime.shutdown(GRACE).await;
+        let mut left = runtime.shutdown().await;
         if left.is_empty() {
             lifeline.release().await;
         }
@@ -197,7 +198,7 @@ async fn find_images(docker: &bollard::Docker, config: &DockerConfig) -> Result<
     let base = base::on_engine(docker).await?.unwrap_or_default();
     let mut found = config.existing.clone();
     let mut missing = Vec::new();
-    for (reference, recipe) in config.images.iter().chain(&Recipe::own(&config.programs)) {
+    for (reference, recipe) in config.images.iter().chain(&config.own) {
         let built = build::reference(recipe, &base)?;
         match container::image(docker, &built).await? {
             Some(on_engine) => found.add(reference, on_engine),
@@ -216,14 +217,9 @@ async fn find_images(docker: &bollard::Docker, config: &DockerConfig) -> Result<
     }
 }
 
-/// Builds what is not on the engine yet, the drill's own images included; `tell` hears of each thing as it begins.
-pub async fn build_images(
-    programs: &OwnPrograms,
-    images: Vec<Recipe>,
-    mut tell: impl FnMut(&str),
-) -> Result<(), EnvironmentError> {
+/// Builds what is not on the engine yet; `tell` hears of each thing as it begins.
+pub async fn build_images(recipes: &[Recipe], mut tell: impl FnMut(&str)) -> Result<(), EnvironmentError> {
     let docker = container::connect().await?;
     let base = base::provide(&docker, &mut tell).await?;
-    let recipes: Vec<Recipe> = Recipe::own(programs).into_values().chain(images).collect();
-    build::build(&docker, &recipes, &base, tell).await
+    build::build(&docker, recipes, &base, tell).await
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::sync::Mutex;
 
-use super::served::{Bait, Door, GRACE, Served, Serving, certificate_error};
+use super::served::{Bait, Door, Served, Serving, certificate_error};
 use super::{Clusters, EnvironmentError};
 use crate::authority::{Authority, Certificate};
 use crate::drill::station;
@@ -118,7 +118,7 @@ impl Local {
             return Ok(Vec::new());
         };
         clusters.stop().await;
-        let mut left = runtime.shutdown(GRACE).await;
+        let mut left = runtime.shutdown().await;
         left.extend(directory.remove().await?);
         left.sort();
         Ok(left)

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::join_all;
@@ -24,8 +23,6 @@ pub const CLUSTER: &str = "default";
 const HOME: &str = "redrill";
 /// Where the first cluster's API answers inside the drill's network; the others follow.
 const API_PORT: u16 = 6443;
-/// How long pods may take to stop before they are killed at the end of a drill.
-pub(super) const GRACE: Duration = Duration::from_secs(3);
 
 /// How pods reach what the harness serves.
 #[async_trait]
@@ -65,7 +62,7 @@ pub(super) struct Running(Vec<(String, Cluster)>);
 impl Running {
     /// Ends all of them.
     pub async fn stop(self) {
-        join_all(self.0.iter().map(|(_, cluster)| cluster.stop(GRACE))).await;
+        join_all(self.0.iter().map(|(_, cluster)| cluster.stop())).await;
     }
 }
 
@@ -77,7 +74,7 @@ pub(super) async fn lose(running: Option<&mut Running>, cluster: &str) -> Result
     });
     let doing = format!("lose the cluster {cluster}");
     let Some(lost) = lost else { return Err(EnvironmentError::Failed { doing, reason: "it is not there".into() }) };
-    lost.stop(GRACE).await;
+    lost.stop().await;
     Ok(())
 }
 

@@ -88,7 +88,8 @@ async fn restic(target: &ResticTarget, password: &Secret) -> Observation {
 
 /// 2xx is accepted, 401 and 403 are refused. Plain HTTP only: inside a drill's own network there is nobody to hide from.
 async fn http_basic(url: &str, user: &str, password: &Secret) -> Observation {
-    match http_status(url, user, password).await {
+    let credentials = BASE64.encode(format!("{user}:{}", password.expose()));
+    match http_status(url, Some(format!("Basic {credentials}"))).await {
         Ok(status) if status.is_success() => Observation::Accepted,
         Ok(status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)) => {
             Observation::Refused { reason: format!("{url} answered {status}") }
@@ -98,7 +99,8 @@ async fn http_basic(url: &str, user: &str, password: &Secret) -> Observation {
     }
 }
 
-async fn http_status(url: &str, user: &str, password: &Secret) -> io::Result<StatusCode> {
+/// The status of one answer, with what `Authorization` is to say.
+pub(super) async fn http_status(url: &str, authorization: Option<String>) -> io::Result<StatusCode> {
     let uri: Uri = url.parse().map_err(io::Error::other)?;
     let (Some("http"), Some(host)) = (uri.scheme_str(), uri.host()) else {
         return Err(io::Error::new(io::ErrorKind::Unsupported, "not an http:// address"));
@@ -107,12 +109,12 @@ async fn http_status(url: &str, user: &str, password: &Secret) -> io::Result<Sta
     let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
     let (mut sender, connection) = handshake.map_err(io::Error::other)?;
     let driver = tokio::spawn(async move { drop(connection.await) });
-    let credentials = BASE64.encode(format!("{user}:{}", password.expose()));
-    let request = Request::get(uri.path_and_query().map_or("/", |path| path.as_str()))
-        .header(header::HOST, uri.authority().map_or("", |authority| authority.as_str()))
-        .header(header::AUTHORIZATION, format!("Basic {credentials}"))
-        .body(axum::body::Body::empty())
-        .map_err(io::Error::other)?;
+    let mut request = Request::get(uri.path_and_query().map_or("/", |path| path.as_str()))
+        .header(header::HOST, uri.authority().map_or("", |authority| authority.as_str()));
+    if let Some(authorization) = authorization {
+        request = request.header(header::AUTHORIZATION, authorization);
+    }
+    let request = request.body(axum::body::Body::empty()).map_err(io::Error::other)?;
     let response = sender.send_request(request).await.map_err(io::Error::other);
     driver.abort();
     Ok(response?.status())

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 
-use super::{DatabaseTarget, Error, Reply, Request, archive, files, isolation, ledger, login};
+use super::{DatabaseTarget, Error, Reply, Request, archive, files, health, isolation, ledger, login};
 use crate::database::cockroach_schedule::ScheduleRun;
 use crate::database::{self, LedgerRows};
 
@@ -142,6 +142,7 @@ async fn carry_out(request: Request) -> Result<Reply, Error> {
             }
         }
         Request::Isolation { addresses } => Reply::Reached { addresses: isolation::reached(&addresses).await },
+        Request::Answering { addresses } => Reply::Reached { addresses: health::answering(&addresses).await },
         Request::FirstWrite { target, deadline_millis } => {
             Reply::Wrote { at_micros: ledger::first_write(&target, deadline_millis).await? }
         }
@@ -182,6 +183,7 @@ fn doing(request: &Request) -> String {
         Request::CorruptDatabase { target } => format!("corrupt {}", target.place()),
         Request::RunSchedule { target, name, .. } => format!("run the schedule {name} of {}", target.place()),
         Request::Isolation { .. } => "probe isolation".into(),
+        Request::Answering { .. } => "ask whether workloads answer".into(),
         Request::FirstWrite { target, .. } => format!("write to {}", target.place()),
     }
 }

@@ -10,7 +10,7 @@ use crate::drill::record::Record;
 use crate::drill::{self, Assignment};
 use crate::environment::local::{self, Local, LocalConfig};
 use crate::environment::{Environment, EnvironmentError};
-use crate::scenario::{Credential, CredentialTarget, Database, Scenario, Store};
+use crate::scenario::{Credential, CredentialTarget, Database, EnvironmentName, Scenario, Store};
 
 /// The name of a drill's environment, unlike that of any other.
 fn name(assignment: &Assignment<'_>, record: &Record) -> String {
@@ -70,6 +70,7 @@ mod in_containers {
     use tokio_util::sync::CancellationToken;
 
     use super::*;
+    use crate::doctor::python;
     use crate::drill::record::Halt;
     use crate::environment::docker::recipe::{OwnPrograms, Recipe};
     use crate::environment::docker::{self, Docker, DockerConfig, Found, Unavailable};
@@ -107,14 +108,9 @@ mod in_containers {
         record: &Record,
         existing: Found,
     ) -> Result<Environment, EnvironmentError> {
-        if scenario.scenario.stores.values().any(|store| store.account().is_some()) {
-            // Its operator types with programs that no workstation's image has yet: each step would be a false alarm.
-            let doing = "have an account of a stack on the docker environment".to_owned();
-            return Err(EnvironmentError::Failed { doing, reason: "not done yet; run with --env local".to_owned() });
-        }
         let config = DockerConfig {
             name: name(assignment, record),
-            programs: own_programs(tools)?,
+            own: own(scenario, tools)?,
             images: recipes(scenario, tools)?,
             existing,
             outside: outside(&scenario.scenario),
@@ -134,19 +130,27 @@ mod in_containers {
     ) -> Result<(), EnvironmentError> {
         let mut all = Vec::new();
         for scenario in scenarios {
+            all.extend(own(scenario, tools)?.into_values());
             all.extend(recipes(scenario, tools)?.into_values());
         }
-        docker::build_images(&own_programs(tools)?, all, tell).await
+        docker::build_images(&all, tell).await
     }
 
-    fn own_programs(tools: &Tools) -> Result<OwnPrograms, EnvironmentError> {
-        let mut operator = operator_programs(tools, &[&HELM, &HELM_DIFF]);
+    /// The drill's own images, by the reference of its own pods.
+    fn own(scenario: &PreparedScenario, tools: &Tools) -> Result<BTreeMap<String, Recipe>, EnvironmentError> {
+        // What another scenario of the run needs says nothing about this one's.
+        let tools = tools.only(&scenario.requirements(EnvironmentName::Docker));
+        let mut operator = operator_programs(&tools, &[&HELM, &HELM_DIFF]);
         operator.extend(tools.get("kubectl").map(|tool| ("kubectl".to_owned(), tool.path.clone())));
-        Ok(OwnPrograms {
+        let own = OwnPrograms {
             program: std::env::current_exe().map_err(EnvironmentError::io("find the running program"))?,
             operator,
             gcs_server: tools.get(GCS_SERVER.name).map(|tool| tool.path.clone()),
-        })
+            scenario: scenario.scenario.name.clone(),
+            packages: scenario.scenario.workstation.packages.clone(),
+            python: scenario.scenario.has_account().then_some(python::AWSCLI),
+        };
+        Ok(own.recipes())
     }
 
     fn recipes(scenario: &PreparedScenario, tools: &Tools) -> Result<BTreeMap<String, Recipe>, EnvironmentError> {

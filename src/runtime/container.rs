@@ -9,7 +9,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::watch;
@@ -147,19 +146,11 @@ impl ContainerRuntime {
         Engine::connect(run, Path::new("")).await?.sweep().await
     }
 
-    /// Asks every container to stop, kills those that have not within `grace`, and removes everything
-    /// that the run has on the engine, volumes included. Gives the names of what could not be removed.
-    pub async fn shutdown(&self, grace: Duration) -> Vec<String> {
-        let containers: Vec<_> =
-            self.state().containers.iter().map(|(id, made)| (id.clone(), Arc::clone(made))).collect();
-        for (id, container) in &containers {
-            // One that has ended meanwhile needs no signal.
-            let _ = self.signal(id, container.spec.image.stop_signal.unwrap_or(libc::SIGTERM)).await;
-        }
-        let stopped = futures::future::join_all(containers.iter().map(|(_, container)| container.stopped()));
-        // Those that are not stopped by then are killed by their removal.
-        let _ = tokio::time::timeout(grace, stopped).await;
-        for (id, _) in &containers {
+    /// Kills every container and removes everything that the run has on the engine, volumes included. Gives the names of what
+    /// could not be removed.
+    pub async fn shutdown(&self) -> Vec<String> {
+        let containers: Vec<_> = self.state().containers.keys().cloned().collect();
+        for id in &containers {
             if let Err(error) = self.remove(id).await {
                 tracing::warn!("{error}");
             }

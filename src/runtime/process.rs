@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::net::TcpSocket;
@@ -114,20 +113,11 @@ impl ProcessRuntime {
         listen().map_err(|error| failed(format!("listen on {address} of the drill"), error))
     }
 
-    /// Asks every container to stop, kills those that have not within `grace`, and ends the drill's
-    /// namespaces. Gives the names of what could not be removed. Volumes stay on disk until
+    /// Kills every container and ends the drill's namespaces. Gives the names of what could not be removed. Volumes stay on disk until
     /// [`crate::sandbox::remove_run_directory`]. Whoever still holds it hears that it has ended.
-    pub async fn shutdown(&self, grace: Duration) -> Vec<String> {
-        let containers: Vec<_> =
-            self.state().containers.iter().map(|(id, made)| (id.clone(), Arc::clone(made))).collect();
-        for (id, container) in &containers {
-            // One that has ended meanwhile needs no signal.
-            let _ = self.signal(id, container.spec.image.stop_signal.unwrap_or(libc::SIGTERM)).await;
-        }
-        let stopped = futures::future::join_all(containers.iter().map(|(_, container)| container.stopped()));
-        // Those that are not stopped by then are killed by their removal.
-        let _ = tokio::time::timeout(grace, stopped).await;
-        for (id, _) in &containers {
+    pub async fn shutdown(&self) -> Vec<String> {
+        let containers: Vec<_> = self.state().containers.keys().cloned().collect();
+        for id in &containers {
             let _ = self.remove(id).await;
         }
         let pods: Vec<PodId> = self.state().pods.iter().cloned().collect();

@@ -100,7 +100,7 @@ impl<'r> ScenarioReader<'r> {
         let name = fields.required("name", |node| r.text(node));
         let runbook = fields.required("runbook", |node| self.runbook(node));
         let system = fields.required("system", |node| self.system(node));
-        let workstation = fields.optional("workstation", |node| self.workstation(node));
+        let workstation = fields.or_default("workstation", |node| self.workstation(node));
         let images = fields.or_default("images", |node| self.named(node, |node| self.image(node)));
         let stores = fields.or_default("stores", |node| self.named(node, |node| self.store(node)));
         let databases = fields.or_default("databases", |node| self.named(node, |node| self.database(node)));

@@ -1,16 +1,27 @@
-//! What the operator's workstation has beside its programs: a folder of the scenario, as if it had been checked out there.
+//! What the operator's workstation has beside what every one has: a folder of the scenario, as if it had been checked out there, and
+//! programs of further packages.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::file::ScenarioReader;
 use super::yaml::Node;
+use crate::doctor::package;
 use crate::outcome::SourceRef;
 
 /// The operator's workstation.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Workstation {
+    pub checkout: Option<Checkout>,
+    /// Debian packages whose programs the runbook's commands need.
+    pub packages: BTreeSet<String>,
+}
+
+/// A folder of the scenario.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkout {
     /// Put into the operator's home, who works in it.
     pub folder: PathBuf,
     /// The folder's own name, which it has there too.
@@ -35,7 +46,7 @@ pub enum EntryKind {
     Other,
 }
 
-impl Workstation {
+impl Checkout {
     /// Everything in the folder, itself first, folders before what is in them, in the order of names.
     pub fn entries(&self) -> io::Result<Vec<Entry>> {
         let mut entries = Vec::new();
@@ -70,12 +81,21 @@ fn collect(place: &Path, path: &Path, entries: &mut Vec<Entry>) -> io::Result<()
 impl ScenarioReader<'_> {
     pub(super) fn workstation(&self, node: &Node) -> Option<Workstation> {
         let mut fields = self.reader.fields(node)?;
-        let checkout = fields.required("folder", |node| self.checkout(node));
+        let checkout = fields.optional("folder", |node| self.checkout(node));
+        let packages = fields.or_default("packages", |node| self.reader.list(node, |node| self.package(node)));
         fields.close();
-        checkout
+        Some(Workstation { checkout: checkout?, packages: packages?.into_iter().collect() })
     }
 
-    fn checkout(&self, node: &Node) -> Option<Workstation> {
+    fn package(&self, node: &Node) -> Option<String> {
+        let name = self.reader.text(node)?;
+        match package::is_name(&name) {
+            true => Some(name),
+            false => self.reader.refuse(node.line, format!("`{name}` is no name of a Debian package")),
+        }
+    }
+
+    fn checkout(&self, node: &Node) -> Option<Checkout> {
         let r = self.reader;
         let folder = self.path(node, "folder of the workstation")?;
         if !folder.is_dir() {
@@ -87,18 +107,18 @@ impl ScenarioReader<'_> {
             let message = format!("`{name}` cannot be a folder's name on the workstation: take plain characters");
             return r.refuse(node.line, message);
         }
-        let workstation = Workstation { folder, name, source: r.source(node.line) };
-        match workstation.entries() {
-            Err(error) => r.refuse(node.line, format!("{} cannot be read: {error}", workstation.folder.display())),
+        let checkout = Checkout { folder, name, source: r.source(node.line) };
+        match checkout.entries() {
+            Err(error) => r.refuse(node.line, format!("{} cannot be read: {error}", checkout.folder.display())),
             Ok(entries) => {
                 let odd: Vec<&Entry> = entries.iter().filter(|entry| entry.kind == EntryKind::Other).collect();
                 for entry in &odd {
-                    let place = workstation.place(entry);
+                    let place = checkout.place(entry);
                     let message =
                         format!("{} is neither a file nor a folder: put the file itself there", place.display());
                     r.problem(node.line, message);
                 }
-                odd.is_empty().then_some(workstation)
+                odd.is_empty().then_some(checkout)
             }
         }
     }
@@ -123,8 +143,8 @@ mod tests {
         }
         std::os::unix::fs::symlink("run.sh", folder.join("link")).unwrap();
         let source = SourceRef { file: "scenario.yaml".to_owned(), line: 1 };
-        let workstation = Workstation { folder: folder.clone(), name: "repository".to_owned(), source };
-        let entries = workstation.entries().unwrap();
+        let checkout = Checkout { folder: folder.clone(), name: "repository".to_owned(), source };
+        let entries = checkout.entries().unwrap();
         let found: Vec<_> =
             entries.iter().map(|entry| (entry.path.to_str().unwrap(), entry.mode, entry.kind)).collect();
         assert_eq!(
@@ -137,6 +157,6 @@ mod tests {
                 ("repository/run.sh", 0o755, EntryKind::File),
             ]
         );
-        assert_eq!(workstation.place(&entries[2]), folder.join("k8s/a.yaml"));
+        assert_eq!(checkout.place(&entries[2]), folder.join("k8s/a.yaml"));
     }
 }

@@ -84,7 +84,7 @@ impl Run {
 
     /// Ends the run and says what the engine still has of it.
     pub async fn end(self) -> Vec<String> {
-        let left = soon("the shutdown", self.runtime.shutdown(Duration::from_millis(1))).await;
+        let left = soon("the shutdown", self.runtime.shutdown()).await;
         let found = soon("a second look", ContainerRuntime::sweep(&self.name)).await.unwrap();
         left.into_iter().chain(found.left).collect()
     }

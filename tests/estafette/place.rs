@@ -10,7 +10,7 @@ use redrill::drill::{checkout, stage, station};
 use redrill::environment::local::{Local, LocalConfig};
 use redrill::kubernetes::{ExecRequest, Terminal};
 use redrill::outcome::{ProgramLabel, SourceRef};
-use redrill::scenario::Workstation;
+use redrill::scenario::Checkout;
 use redrill::system::image;
 use tokio::io::AsyncReadExt;
 
@@ -78,8 +78,8 @@ impl Place {
         stage::put_up(home, &own).await.unwrap();
         let source = SourceRef { file: "this test".to_owned(), line: 1 };
         let folder = repository("scenarios/estafette/chart");
-        let workstation = Workstation { folder, name: "chart".to_owned(), source };
-        checkout::put(home, &workstation).await.unwrap_or_else(|halt| panic!("{halt:?}"));
+        let checkout = Checkout { folder, name: "chart".to_owned(), source };
+        checkout::put(home, &checkout).await.unwrap_or_else(|halt| panic!("{halt:?}"));
         place
     }
 

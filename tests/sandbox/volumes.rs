@@ -109,7 +109,7 @@ async fn a_run_directory_with_files_of_the_shifted_ids_can_be_removed() {
     spec.mounts = vec![volume_at(&volume, "/media")];
     let id = drill.run(&spec).await;
     drill.wait(&id).await;
-    drill.runtime.shutdown(std::time::Duration::ZERO).await;
+    drill.runtime.shutdown().await;
     let directory = drill.directory.path().to_owned();
     assert!(directory.join("sandbox/shared/volumes/v/d").exists());
     remove_run_directory(REDRILL.as_ref(), &directory).unwrap();

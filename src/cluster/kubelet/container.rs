@@ -205,7 +205,8 @@ async fn supervise(
         exit.as_mut().await
     };
     tokio::select! {
-        ended = ended => return ended,
+        // Killed at once means without hooks, and without a word that it could act on.
+        ended = ended, if !grace.is_zero() => return ended,
         () = deadline(pod, begin, grace) => {}
     }
     // Same here: it may have ended in this moment.
@@ -238,10 +239,6 @@ async fn post_start(pod: &PodWorker, container: &Container) -> Result<(), Unheal
 
 async fn pre_stop(pod: &PodWorker, container: &Container) {
     let hook = container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.pre_stop.as_ref());
-    // Killed at once means without hooks.
-    if pod.grace().is_zero() {
-        return;
-    }
     if let Some(hook) = hook
         && let Err(error) = run_hook(pod, container, hook).await
     {

@@ -18,9 +18,6 @@ const IMAGE: &str = "redrill.image";
 /// Lines of a build that are told when it breaks.
 const TOLD: usize = 12;
 
-/// Images of redrill's own programs are replaced by each build of these.
-const REPLACED: [&str; 2] = ["redrill", "workstation"];
-
 /// Builds what is not there yet. `tell` hears of each image that is.
 pub async fn build(
     docker: &Docker,
@@ -36,7 +33,7 @@ pub async fn build(
         }
         tell(&reference);
         build_one(docker, recipe, base, &reference).await?;
-        if REPLACED.contains(&&*recipe.name) {
+        if recipe.replaces_older() {
             remove_older(docker, &recipe.name, &reference).await;
         }
     }

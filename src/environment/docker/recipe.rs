@@ -1,7 +1,7 @@
 //! An image that is built from a folder, and the name that it has on an engine: it follows from all that goes into the image, so that
 //! what a drill runs is what its sources say, and an image of yesterday's sources is never taken for today's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::runtime::Image;
@@ -10,6 +10,12 @@ use crate::runtime::Image;
 const OWN: &str = "redrill/";
 /// The folder of the image that this one is made from follows.
 const FROM_OWN: &str = "FROM redrill/";
+/// The image of redrill itself.
+const REDRILL: &str = "redrill";
+/// Begins the name of each workstation's image.
+const WORKSTATION: &str = "workstation";
+/// Where an operator's package for Python is, and nothing else.
+const PYTHON: &str = "/opt/operator";
 /// Hexadecimal digits of a tag.
 const DIGITS: usize = 16;
 
@@ -25,14 +31,61 @@ pub struct Recipe {
     pub from: Option<Box<Recipe>>,
 }
 
-/// Programs of this machine that the drill's own images hold.
+/// What the drill's own images hold.
 #[derive(Debug, Clone)]
 pub struct OwnPrograms {
     /// redrill itself.
     pub program: PathBuf,
-    /// The operator's, by name.
+    /// The operator's, by name, from this machine.
     pub operator: BTreeMap<String, PathBuf>,
     pub gcs_server: Option<PathBuf>,
+    /// Whose drills they are.
+    pub scenario: String,
+    /// Debian packages of the operator's beside those that every workstation has.
+    pub packages: BTreeSet<String>,
+    /// A package for Python of the operator's, as `name==version`.
+    pub python: Option<&'static str>,
+}
+
+impl OwnPrograms {
+    /// The drill's own images: redrill itself, the operator's workstation, and a store's server where the machine has one. By the
+    /// reference that the drill's own pods use.
+    pub fn recipes(&self) -> BTreeMap<String, Recipe> {
+        use crate::drill::station::{GCS_IMAGE, IMAGE, WORKSTATION_IMAGE};
+        let redrill = include_str!("../../../images/redrill/Dockerfile");
+        let redrill = Recipe::with(REDRILL, redrill, &[("redrill", &self.program)]);
+        let mut own = BTreeMap::from([(IMAGE.to_owned(), redrill), (WORKSTATION_IMAGE.to_owned(), self.workstation())]);
+        if let Some(server) = &self.gcs_server {
+            let gcs = "ARG BASE=debian:bookworm\nFROM ${BASE}\nCOPY fake-gcs-server /usr/local/bin/fake-gcs-server\n";
+            own.insert(GCS_IMAGE.to_owned(), Recipe::with("gcs", gcs, &[("fake-gcs-server", server)]));
+        }
+        own
+    }
+
+    /// A workstation that no other scenario's drills need has a name of its own, so that neither build takes the other's away.
+    fn workstation(&self) -> Recipe {
+        let operator: Vec<(&str, &PathBuf)> = self.operator.iter().map(|(name, path)| (&**name, path)).collect();
+        let mut dockerfile = include_str!("../../../images/workstation/Dockerfile").to_owned();
+        for (name, _) in &operator {
+            dockerfile.push_str(&format!("COPY {name} /usr/local/bin/{name}\n"));
+        }
+        let mut packages: BTreeSet<&str> = self.packages.iter().map(String::as_str).collect();
+        packages.extend(self.python.iter().flat_map(|_| ["python3", "python3-pip"]));
+        let is_common = packages.is_empty() && operator.iter().all(|(name, _)| *name == "kubectl");
+        if !packages.is_empty() {
+            let names = Vec::from_iter(packages).join(" ");
+            let pip = self.python.map(|package| format!(" && pip install --target {PYTHON} {package}"));
+            dockerfile.push_str(&format!(
+                "RUN apt-get update && apt-get install --no-install-recommends -y {names}{} && rm -rf /var/lib/apt/lists/*\n",
+                pip.unwrap_or_default()
+            ));
+        }
+        if self.python.is_some() {
+            dockerfile.push_str(&format!("ENV PYTHONPATH={PYTHON} PATH={PYTHON}/bin:$PATH\n"));
+        }
+        let name = if is_common { WORKSTATION.to_owned() } else { format!("{WORKSTATION}-{}", self.scenario) };
+        Recipe::with(&name, &dockerfile, &operator)
+    }
 }
 
 impl Recipe {
@@ -62,24 +115,9 @@ impl Recipe {
         Ok(Self { name, dockerfile, files, from })
     }
 
-    /// The drill's own: redrill itself, the operator's workstation, and a store's server where the machine has one. By the
-    /// reference that the drill's own pods use.
-    pub fn own(programs: &OwnPrograms) -> BTreeMap<String, Self> {
-        use crate::drill::station::{GCS_IMAGE, IMAGE, WORKSTATION_IMAGE};
-        let redrill = include_str!("../../../images/redrill/Dockerfile");
-        let mut own =
-            BTreeMap::from([(IMAGE.to_owned(), Self::with("redrill", redrill, &[("redrill", &programs.program)]))]);
-        let operator: Vec<(&str, &PathBuf)> = programs.operator.iter().map(|(name, path)| (&**name, path)).collect();
-        let mut workstation = include_str!("../../../images/workstation/Dockerfile").to_owned();
-        for (name, _) in &operator {
-            workstation.push_str(&format!("COPY {name} /usr/local/bin/{name}\n"));
-        }
-        own.insert(WORKSTATION_IMAGE.to_owned(), Self::with("workstation", &workstation, &operator));
-        if let Some(server) = &programs.gcs_server {
-            let gcs = "ARG BASE=debian:bookworm\nFROM ${BASE}\nCOPY fake-gcs-server /usr/local/bin/fake-gcs-server\n";
-            own.insert(GCS_IMAGE.to_owned(), Self::with("gcs", gcs, &[("fake-gcs-server", server)]));
-        }
-        own
+    /// Whether a build of it replaces those before: it holds redrill's own programs, of which there are many versions.
+    pub fn replaces_older(&self) -> bool {
+        self.name == REDRILL || self.name.starts_with(WORKSTATION)
     }
 
     fn with(name: &str, dockerfile: &str, files: &[(&str, &PathBuf)]) -> Self {

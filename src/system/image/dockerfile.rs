@@ -8,7 +8,7 @@ use dockerfile_parser::{CopyInstruction, Dockerfile, EnvInstruction, Instruction
 use nix::sys::signal::Signal;
 
 use crate::doctor::real_program::{self, RealProgram};
-use crate::doctor::{go_module, npm, python};
+use crate::doctor::{go_module, npm, package, python};
 use crate::problem::{Problem, Problems};
 use crate::runtime::{Image, ImageFile};
 
@@ -128,7 +128,7 @@ impl Reader<'_> {
             let words: Vec<&str> = words_of(&words).into_iter().filter(|word| !word.starts_with('-')).collect();
             match &*words {
                 ["apt-get", "update" | "clean"] | ["rm", "/var/lib/apt/lists/*"] => {}
-                ["apt-get", "install", packages @ ..] if packages.iter().all(|package| is_package(package)) => {
+                ["apt-get", "install", packages @ ..] if packages.iter().all(|package| package::is_name(package)) => {
                     self.read.packages.extend(packages.iter().map(|package| (*package).to_owned()));
                 }
                 _ => return Err(refused(command)),
@@ -270,12 +270,6 @@ fn words_of(words: &[String]) -> Vec<&str> {
 
 fn is_name(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_'
-}
-
-/// A package name (Debian policy 5.6.1), so that no shell syntax passes for one.
-fn is_package(word: &str) -> bool {
-    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '+' | '-' | '.');
-    word.len() > 1 && word.chars().all(allowed)
 }
 
 fn argv(expr: &ShellOrExecExpr) -> Vec<String> {
