@@ -23,6 +23,7 @@ use super::{
     MountSource, PodId, PodRuntime, PodSandbox, RuntimeError, VolumeId, failed, name, not_found,
 };
 
+mod choice;
 mod engine;
 mod exec;
 mod gone;
@@ -31,7 +32,8 @@ mod launch;
 mod porter;
 
 use engine::Engine;
-pub use engine::{Swept, connect};
+pub use engine::{Swept, connect, version};
+pub use choice::{is_named, settle};
 use exec::Ends;
 pub use gone::sweep_dead_runs;
 pub use image::{image, is_on_engine};
@@ -53,7 +55,7 @@ pub struct EngineConfig {
     pub trusted_ca: Option<String>,
 }
 
-/// The pods of one drill, on the engine of DOCKER_HOST. Images are never pulled.
+/// The pods of one drill, on the engine that [`connect`] finds. Images are never pulled.
 ///
 /// A container's program is its process 1, as on a node: a signal that it does not handle does nothing,
 /// except SIGKILL. The engine keeps the order within stdout and within stderr, but not between the two.

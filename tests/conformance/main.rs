@@ -13,6 +13,7 @@ mod run;
 mod table;
 
 use std::process::Command;
+mod unusable;
 
 #[test]
 fn drills_in_containers_find_out_what_local_ones_do() {

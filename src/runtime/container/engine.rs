@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use futures::StreamExt as _;
 use testcontainers::bollard::Docker;
@@ -18,6 +19,7 @@ use testcontainers::bollard::query_parameters::{
 use tokio::io::AsyncRead;
 use tokio_util::io::StreamReader;
 
+use super::choice::{self, WAY_OUT};
 use super::porter::{Volume, Volumes, in_memory};
 use crate::runtime::{ContainerExit, ContainerId, PodId, RuntimeError, failed, not_found};
 
@@ -37,22 +39,40 @@ pub(super) fn host() -> String {
 /// Of engine 20.10, the oldest that this was tried on.
 const OLDEST_API: (u32, u32) = (1, 41);
 
-/// The engine that testcontainers uses too: DOCKER_HOST, or the usual sockets. Errs where none answers, or one that is too old.
+/// An engine that listens and says nothing is none.
+const ANSWER: Duration = Duration::from_secs(20);
+
+/// The engine that drills run on, of this machine ([`choice`](super::choice)). Errs where none answers, or one that is too old.
 pub async fn connect() -> Result<Docker, RuntimeError> {
-    let connecting = "connect to the container engine (start it, or name another one by DOCKER_HOST)";
+    answering().await.map(|(docker, _)| docker)
+}
+
+/// The engine's version, and that of its API, as a person reads them. Errs as [`connect`] does.
+pub async fn version() -> Result<String, RuntimeError> {
+    answering().await.map(|(_, version)| version)
+}
+
+async fn answering() -> Result<(Docker, String), RuntimeError> {
+    let choice = choice::choose()?.ok_or_else(choice::none_found)?;
+    choice.must_be_usable()?;
+    choice.must_be_settled()?;
+    let absent = |reason: String| failed(format!("connect to {choice}"), format!("{reason}; start it, or {WAY_OUT}"));
     let docker = testcontainers::core::client::docker_client_instance().await;
-    let docker = docker.map_err(|error| failed(connecting, crate::error::chain(&error)))?;
-    let version = docker.version().await.map_err(|error| failed(connecting, crate::error::chain(&error)))?;
+    let docker = docker.map_err(|error| absent(crate::error::chain(&error)))?;
+    let version = match tokio::time::timeout(ANSWER, docker.version()).await {
+        Ok(version) => version.map_err(|error| absent(crate::error::chain(&error)))?,
+        Err(_) => return Err(absent(format!("it has not answered within {} s", ANSWER.as_secs()))),
+    };
     let (api, engine) = (version.api_version.unwrap_or_default(), version.version.unwrap_or_default());
     let number = api.split_once('.').and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
+    let (major, minor) = OLDEST_API;
     match number {
-        Some(number) if number >= OLDEST_API => Ok(docker),
-        _ => {
-            let (major, minor) = OLDEST_API;
+        Some(number) if number >= OLDEST_API => Ok((docker, format!("{engine} (API {api})"))),
+        Some(_) | None => {
             let reason = format!(
-                "engine {engine} speaks API {api}; {major}.{minor} is needed, which 20.10 is the first to speak"
+                "version {engine} is too old: it speaks API {api}, and {major}.{minor} is needed, which 20.10 is the first to speak"
             );
-            Err(failed("use the container engine", reason))
+            Err(failed(format!("use {choice}"), format!("{reason}; update it, or {WAY_OUT}")))
         }
     }
 }
