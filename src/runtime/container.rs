@@ -28,17 +28,21 @@ mod engine;
 mod exec;
 mod gone;
 mod image;
+mod keeper;
 mod launch;
 mod porter;
+mod pulse;
 
+pub use choice::{is_named, settle};
 use engine::Engine;
 pub use engine::{Swept, connect, version};
-pub use choice::{is_named, settle};
 use exec::Ends;
 pub use gone::sweep_dead_runs;
 pub use image::{image, is_on_engine};
+use keeper::Keeper;
 use launch::Held;
 use porter::Porter;
+pub use pulse::Pulse;
 
 /// What the containers of a run need to know of it.
 #[derive(Debug, Clone)]
@@ -67,6 +71,8 @@ pub struct ContainerRuntime {
     image: String,
     porter: Arc<Porter>,
     ends: Ends,
+    pulse: Pulse,
+    keeper: Keeper,
     listening: AbortHandle,
     logs: Logs,
     state: Mutex<State>,
@@ -110,7 +116,9 @@ impl ContainerRuntime {
         made.map_err(|error| failed(format!("make {}", config.log_directory.display()), error))?;
         let engine = Engine::connect(&config.run, &config.lock).await?;
         image::must_be_there(&engine.docker, &config.image).await?;
-        let (ends, listening) = Ends::listen(&engine);
+        let keeper = Keeper::of(&engine.information().await?);
+        let pulse = Pulse::of(&engine.docker);
+        let (ends, listening) = Ends::listen(&engine, &pulse);
         let logs = Logs::new(config.log_directory);
         let made = async {
             engine.create_network().await?;
@@ -119,7 +127,7 @@ impl ContainerRuntime {
         match made.await {
             Ok(porter) => {
                 let (image, porter) = (config.image, Arc::new(porter));
-                Ok(Self { engine, image, porter, ends, listening, logs, state: Mutex::default() })
+                Ok(Self { engine, image, porter, ends, pulse, keeper, listening, logs, state: Mutex::default() })
             }
             Err(error) => {
                 listening.abort();
@@ -142,6 +150,15 @@ impl ContainerRuntime {
     /// The address that a gateway of the drill's network would have.
     pub async fn gateway(&self) -> Result<Option<IpAddr>, RuntimeError> {
         self.engine.gateway().await
+    }
+
+    /// Limits that containers had and the engine could not keep, sorted.
+    pub fn unkept_limits(&self) -> Vec<String> {
+        self.keeper.unkept()
+    }
+
+    pub fn pulse(&self) -> Pulse {
+        self.pulse.clone()
     }
 
     /// Removes everything that the engine has of a run.
@@ -168,7 +185,9 @@ impl ContainerRuntime {
         }
         match self.engine.sweep().await {
             Ok(swept) => swept.left,
-            Err(error) => vec![error.to_string()],
+            Err(error) => {
+                vec![format!("what the run has on the engine, which `redrill gc` removes once that answers ({error})")]
+            }
         }
     }
 
@@ -263,8 +282,8 @@ impl PodRuntime for ContainerRuntime {
         }
         let log = self.logs.begin(&spec.id)?;
         let phase = watch::Sender::new(Phase::Created);
-        let container = Container { spec: spec.clone(), log, held: Mutex::default(), phase };
-        state.containers.insert(spec.id.clone(), Arc::new(container));
+        let spec = ContainerSpec { limits: self.keeper.keep(&spec.id, spec.limits), ..spec.clone() };
+        state.containers.insert(spec.id.clone(), Arc::new(Container { spec, log, held: Mutex::default(), phase }));
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use futures::StreamExt as _;
 use testcontainers::bollard::Docker;
 use testcontainers::bollard::errors::Error as EngineError;
 use testcontainers::bollard::models::{
-    ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, NetworkCreateRequest, VolumeCreateRequest,
+    ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, NetworkCreateRequest, SystemInfo, VolumeCreateRequest,
 };
 use testcontainers::bollard::query_parameters::{
     CreateContainerOptionsBuilder, InspectContainerOptions, InspectNetworkOptions, KillContainerOptionsBuilder,
@@ -198,7 +198,18 @@ impl Engine {
             Some(Err(error)) => Err(failed("wait for a container", error)),
             None => Err(failed("wait for a container", "the engine gave no answer")),
         };
-        code.map(exit)
+        let code = code?;
+        if code != 0 && self.ran_out_of_memory(name).await {
+            return Ok(ContainerExit::OutOfMemory(i32::try_from(code).unwrap_or(255)));
+        }
+        Ok(exit(code))
+    }
+
+    /// Whether the kernel killed a program of a container that has ended for want of memory. An engine that does not say has not
+    /// seen it.
+    async fn ran_out_of_memory(&self, name: &str) -> bool {
+        let ended = self.docker.inspect_container(name, None::<InspectContainerOptions>).await;
+        ended.ok().and_then(|ended| ended.state?.oom_killed).unwrap_or_default()
     }
 
     pub async fn kill(&self, name: &str, signal: i32) -> Result<(), RuntimeError> {
@@ -224,6 +235,11 @@ impl Engine {
         absent_is_fine(removed, || format!("remove the container {name} of the engine"))
     }
 
+    /// What the engine says of itself and its kernel.
+    pub async fn information(&self) -> Result<SystemInfo, RuntimeError> {
+        self.docker.info().await.map_err(|error| failed("ask the engine about itself", error))
+    }
+
     /// Makes the drill's two volumes, of which its pods mount parts.
     pub async fn create_volumes(&self) -> Result<Volumes, RuntimeError> {
         let doing = "make the drill's volumes";
@@ -240,7 +256,7 @@ impl Engine {
             let volume = self.docker.create_volume(request).await.map_err(|error| failed(doing, error))?;
             made.push(Volume { name: volume.name, path: volume.mountpoint });
         }
-        let information = self.docker.info().await.map_err(|error| failed(doing, error))?;
+        let information = self.information().await?;
         // Its host's paths are not those of the machine that its volumes are on.
         let by_name = information.operating_system.is_some_and(|system| system.contains("Docker Desktop"));
         match <[Volume; 2]>::try_from(made) {
