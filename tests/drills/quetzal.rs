@@ -3,7 +3,6 @@
 use redrill::outcome::{CheckResult, StepResult, TextLabel, Verdict};
 
 use crate::playground::Playground;
-use crate::run::Run;
 
 const RUNBOOK: &str = "scenarios/quetzal/runbook.rst";
 const SCENARIO: &str = "scenarios/quetzal/scenario.yaml";
