@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use super::binding::directory_name;
-use super::log::{Log, Logs};
+use super::log::Logs;
 use super::porter::Ask;
 use super::{
     ByteReader, ByteStream, ContainerExit, ContainerId, ContainerSpec, ExecSession, ExecSpec, HostEntry, LogOptions,
@@ -32,6 +32,7 @@ mod keeper;
 mod launch;
 mod porter;
 mod pulse;
+mod state;
 
 pub use choice::{is_named, settle};
 use engine::Engine;
@@ -40,9 +41,9 @@ use exec::Ends;
 pub use gone::sweep_dead_runs;
 pub use image::{image, is_on_engine};
 use keeper::Keeper;
-use launch::Held;
 use porter::Porter;
 pub use pulse::Pulse;
+use state::{Container, Phase, Pod, State};
 
 /// What the containers of a run need to know of it.
 #[derive(Debug, Clone)]
@@ -76,37 +77,6 @@ pub struct ContainerRuntime {
     listening: AbortHandle,
     logs: Logs,
     state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    pods: BTreeMap<PodId, Pod>,
-    containers: BTreeMap<ContainerId, Arc<Container>>,
-    volumes: BTreeSet<VolumeId>,
-}
-
-#[derive(Clone)]
-struct Pod {
-    hostname: String,
-    address: IpAddr,
-}
-
-struct Container {
-    spec: ContainerSpec,
-    log: Arc<Log>,
-    held: Mutex<Option<Held>>,
-    phase: watch::Sender<Phase>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Phase {
-    Created,
-    Starting,
-    Running,
-    Ended(ContainerExit),
-    /// The engine did not say how it ended.
-    Lost(String),
-    Removed,
 }
 
 impl ContainerRuntime {
@@ -216,15 +186,6 @@ impl ContainerRuntime {
 impl Drop for ContainerRuntime {
     fn drop(&mut self) {
         self.listening.abort();
-    }
-}
-
-impl Container {
-    /// Completes when nothing of the container runs any more, or ever did.
-    async fn stopped(&self) {
-        let mut phase = self.phase.subscribe();
-        // The sender lives in `self`.
-        let _ = phase.wait_for(|phase| !matches!(phase, Phase::Starting | Phase::Running)).await;
     }
 }
 
