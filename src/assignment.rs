@@ -255,6 +255,7 @@ impl PreparedScenario {
             provided: plan.provided.clone(),
             prepared: Vec::new(),
             left_out: self.left_out(&plan.name),
+            unkept: Vec::new(),
             simulated: self.simulated(tools),
             leftovers: Vec::new(),
             digests: self.digests(tools),

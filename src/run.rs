@@ -235,18 +235,30 @@ pub async fn build_images(scenarios: &Path, names: &[String]) -> ExitCode {
     };
     match built {
         Ok(()) => ExitCode::Passed,
-        Err(halt) => {
-            let words = match halt {
-                Halt::Failed { reason } => reason,
-                Halt::Unverified { reason, remedy } => format!("{reason}\n{remedy}"),
-            };
-            console::err(&format!("redrill: {words}"));
-            ExitCode::Unverified
-        }
+        Err(halt) => unverified(halt),
     }
 }
 
-fn not_built(environment: EnvironmentName) -> Halt {
+/// Says what keeps redrill from finding out.
+pub(crate) fn unverified(halt: Halt) -> ExitCode {
+    let words = match halt {
+        Halt::Failed { reason } => reason,
+        Halt::Unverified { reason, remedy } => format!("{reason}\n{remedy}"),
+    };
+    console::err(&format!("redrill: {words}"));
+    ExitCode::Unverified
+}
+
+/// Whether this program can run drills there.
+pub(crate) fn is_built(environment: EnvironmentName) -> bool {
+    match environment {
+        EnvironmentName::Local => true,
+        EnvironmentName::Docker => cfg!(feature = "docker"),
+        EnvironmentName::Kind | EnvironmentName::Kube => false,
+    }
+}
+
+pub(crate) fn not_built(environment: EnvironmentName) -> Halt {
     let name = format!("{environment:?}").to_lowercase();
     if environment == EnvironmentName::Docker {
         let remedy = "build it with `--features docker`, or run with --env local";

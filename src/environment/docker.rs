@@ -19,7 +19,7 @@ use crate::authority::{Authority, Certificate};
 use crate::drill::station;
 use crate::environment::run_directory::RunDirectory;
 use crate::redact::Secret;
-use crate::runtime::container::{self, ContainerRuntime, EngineConfig, OnEngine};
+use crate::runtime::container::{self, ContainerRuntime, EngineConfig, OnEngine, Pulse};
 use crate::runtime::{Image, RuntimeError};
 
 mod base;
@@ -62,6 +62,7 @@ pub struct Docker {
     directory: PathBuf,
     bait: Bait,
     gateway: Option<IpAddr>,
+    pulse: Pulse,
     running: Mutex<Option<Running>>,
 }
 
@@ -90,10 +91,10 @@ impl Docker {
         let runtime = Arc::new(started.await?);
         match serve(config, found.images, &runtime).await {
             Ok((Serving { clusters, kubeconfig, running }, gateway, bait)) => {
-                let path = directory.path().to_owned();
+                let (path, pulse) = (directory.path().to_owned(), runtime.pulse());
                 let running = Mutex::new(Some(Running { clusters: running, runtime, directory, lifeline }));
                 let digests = found.digests;
-                Ok(Self { clusters, digests, kubeconfig, authority, directory: path, bait, gateway, running })
+                Ok(Self { clusters, digests, kubeconfig, authority, directory: path, bait, gateway, pulse, running })
             }
             Err(error) => {
                 // What could not be removed is the reaper's, who hears of the end by the line's.
@@ -120,6 +121,21 @@ impl Docker {
 
     pub fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    /// Limits that containers had and the engine could not keep, sorted.
+    pub async fn unkept_limits(&self) -> Vec<String> {
+        self.running.lock().await.as_ref().map(|running| running.runtime.unkept_limits()).unwrap_or_default()
+    }
+
+    /// Completes when the engine has gone.
+    pub async fn lost(&self) {
+        self.pulse.lost().await;
+    }
+
+    /// Whether the engine was there all the time and is now.
+    pub async fn is_there(&self) -> bool {
+        self.pulse.is_felt().await
     }
 
     /// Errs where there is no such cluster any more.
