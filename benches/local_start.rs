@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, criterion_group, criterion_main};
 use redrill::runtime::process::ProcessRuntime;
 use redrill::runtime::{
-    ContainerId, ContainerSpec, ExecSpec, Image, Mount, MountSource, PodId, PodRuntime as _, PodSandbox, VolumeId,
+    ContainerId, ContainerSpec, ExecSpec, Image, Limits, Mount, MountSource, PodId, PodRuntime as _, PodSandbox,
+    VolumeId,
 };
 use redrill::sandbox::{AddressRange, SandboxConfig};
 
@@ -23,6 +24,7 @@ fn container(pod: &str, argv: &[&str]) -> ContainerSpec {
         run_as_group: None,
         fs_group: None,
         mounts: Vec::new(),
+        limits: Limits::default(),
     }
 }
 

@@ -15,7 +15,7 @@ use crate::outcome::{DrillOutcome, ErratumOutcome, Note, ProgramLabel};
 use crate::plan::{AsWritten, DrillPlan};
 use crate::problem::{Problem, Problems};
 use crate::runtime;
-use crate::scenario::{EnvironmentName, Erratum, Scenario, Scenarios, StoreKind};
+use crate::scenario::{EnvironmentName, Erratum, ImageBinding, Scenario, Scenarios, StoreKind};
 use crate::system::image::{self, LocalImage};
 
 /// A scenario with all that it names.
@@ -198,6 +198,19 @@ impl PreparedScenario {
         Some(Halt::unverified(format!("missing: {}", missing.wanted()), missing.remedy(&absence)))
     }
 
+    /// Why an environment that runs nothing but what folders describe cannot run it: some of its images exist, and have none.
+    pub fn needs_an_engine(&self, environment: EnvironmentName) -> Option<Halt> {
+        if environment != EnvironmentName::Local || self.checked.existing.is_empty() {
+            return None;
+        }
+        let (references, places): (Vec<_>, Vec<_>) =
+            self.checked.existing.iter().map(|(reference, image)| (&**reference, image.binding.to_string())).unzip();
+        Some(Halt::unverified(
+            format!("no folder stands for {}, and the local environment pulls no images", references.join(", ")),
+            format!("run with --env docker, or name a `folder` with a Dockerfile at {}", places.join(", ")),
+        ))
+    }
+
     /// An image as it runs: with the real program where this machine has it.
     pub fn image(&self, reference: &str, image: &LocalImage, tools: &Tools) -> runtime::Image {
         let real = self.scenario.images.get(reference).and_then(|binding| binding.real);
@@ -242,6 +255,7 @@ impl PreparedScenario {
             provided: plan.provided.clone(),
             prepared: Vec::new(),
             left_out: self.left_out(&plan.name),
+            unkept: Vec::new(),
             simulated: self.simulated(tools),
             leftovers: Vec::new(),
             digests: self.digests(tools),
@@ -252,14 +266,13 @@ impl PreparedScenario {
 
     /// Images in which something stands for a program that nobody can have here.
     fn simulated(&self, tools: &Tools) -> Vec<Note> {
-        let images = self.checked.images.iter().filter(|(_, image)| image.label == ProgramLabel::Simulated);
-        let note = |(reference, _): (&String, &LocalImage)| {
-            let binding = self.scenario.images.get(reference);
-            let why = match binding.and_then(|binding| binding.real) {
+        let images = self.scenario.images.iter().filter(|(_, image)| image.program == ProgramLabel::Simulated);
+        let note = |(reference, image): (&String, &ImageBinding)| {
+            let why = match image.real {
                 Some(real) => real.why_simulated(&tools.absence(real.name)),
                 None => "the scenario says that it is a stand-in".to_owned(),
             };
-            Note { source: binding.map(|binding| binding.source.clone()), what: format!("image {reference}"), why }
+            Note { source: Some(image.source.clone()), what: format!("image {reference}"), why }
         };
         images.map(note).collect()
     }

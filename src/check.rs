@@ -10,7 +10,7 @@ use crate::problem::{Problem, Problems};
 use crate::runbook::{Runbook, RunbookError};
 use crate::scenario::{ChartSystem, ImageBinding, Scenario};
 use crate::system::chart::ChartSource;
-use crate::system::image::{Binding, Images, LocalImage};
+use crate::system::image::{Binding, ExistingImage, Images, LocalImage, PullPolicy};
 use crate::system::{System, Systems};
 
 mod coverage;
@@ -22,8 +22,10 @@ mod text;
 pub struct Checked {
     pub runbook: Runbook,
     pub systems: Systems,
-    /// What stands for each image of the manifests on the local environment.
+    /// What stands for images of the manifests, of those that have a folder.
     pub images: BTreeMap<String, LocalImage>,
+    /// Images of the manifests that have none.
+    pub existing: BTreeMap<String, ExistingImage>,
     /// Whether it is known what the system holds: a chart is rendered by helm, which may have to be got first.
     pub is_rendered: bool,
     /// Its notes are those of the runbook and of the system.
@@ -63,7 +65,8 @@ impl Checked {
                 what: format!("chart {}", chart.chart.display()),
                 why: "helm, which says what is in it, is not there: `redrill doctor --install`".to_owned(),
             }));
-            Self { runbook, systems, images, is_rendered: unrendered.is_none(), plan }
+            let existing = existing(scenario, &systems);
+            Self { runbook, systems, images, existing, is_rendered: unrendered.is_none(), plan }
         });
         problems.or(checked)
     }
@@ -121,6 +124,20 @@ fn images(scenario: &Scenario, systems: &Systems) -> Result<BTreeMap<String, Loc
         problems.extend(stand_in_problems(binding, image).into_iter().map(|text| Problem::new(&binding.source, text)));
     }
     problems.or(images)
+}
+
+fn existing(scenario: &Scenario, systems: &Systems) -> BTreeMap<String, ExistingImage> {
+    let (mut places, mut policies) = (systems.images(), systems.pull_policies());
+    let without_folder = scenario.images.iter().filter(|(_, image)| image.folder.is_none());
+    let existing = without_folder.map(|(reference, image)| {
+        let binding = image.source.clone();
+        // Of a chart's other values, and of a stack, no container says it.
+        let by_tag = || BTreeSet::from([PullPolicy::by_tag(reference)]);
+        let policies = policies.remove(reference).unwrap_or_else(by_tag);
+        let places = places.remove(reference).unwrap_or_else(|| vec![binding.clone()]);
+        (reference.clone(), ExistingImage { policies, places, binding })
+    });
+    existing.collect()
 }
 
 /// What an image has a stand-in for and what the scenario says of it have to be the same: nothing that is one may be labelled otherwise.

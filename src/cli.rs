@@ -68,6 +68,19 @@ pub enum Command {
     Gc,
 }
 
+impl Command {
+    /// Whether it may come to ask a container engine for something.
+    pub fn asks_the_engine(&self) -> bool {
+        match self {
+            Self::Run(RunArgs { environment, .. }) | Self::Doctor(DoctorArgs { environment, .. }) => {
+                *environment == EnvironmentArg::Docker
+            }
+            Self::Images(_) | Self::Gc => true,
+            Self::Plan(_) | Self::List | Self::Check(_) => false,
+        }
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub enum ImagesCommand {
     /// Build what is not on the container engine yet, from a registry's Debian or from this machine's mirror
@@ -131,6 +144,9 @@ pub struct DoctorArgs {
     /// Install what is missing (as root, on Debian)
     #[arg(long)]
     pub install: bool,
+    /// Where the drills are to run
+    #[arg(long = "env", value_enum, default_value_t = EnvironmentArg::Local)]
+    pub environment: EnvironmentArg,
     /// Include what redrill's own tests need
     #[arg(long)]
     pub tests: bool,
@@ -140,7 +156,7 @@ pub struct DoctorArgs {
 pub enum EnvironmentArg {
     /// Sandboxed processes of this machine; needs no engine
     Local,
-    /// Containers of the engine that DOCKER_HOST names, with images that `redrill images build` has built
+    /// Containers of an engine of this machine (DOCKER_HOST, else the docker context, else the usual sockets), with images that `redrill images build` has built
     Docker,
     /// A throwaway Kubernetes in containers (not there yet)
     Kind,

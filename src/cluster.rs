@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
 
+pub use default::pull_policy;
+
 use crate::redact::Secret;
 use crate::runtime::{Image, PodRuntime};
 use kubelet::{Images, Outside};

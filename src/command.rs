@@ -97,6 +97,22 @@ pub fn start_apart(argv: &[&str]) -> Result<Apart, Error> {
     }
 }
 
+/// Starts this program anew in its own place, with the arguments that it was given and `env` added. Returns only the reason why
+/// it could not.
+pub fn anew(env: &BTreeMap<String, Secret>) -> io::Error {
+    use std::os::unix::process::CommandExt as _;
+    let program = match std::env::current_exe() {
+        Ok(program) => program,
+        Err(error) => return error,
+    };
+    let mut arguments = std::env::args_os();
+    let mut command = std::process::Command::new(program);
+    if let Some(name) = arguments.next() {
+        command.arg0(name);
+    }
+    command.args(arguments).envs(env.iter().map(|(name, value)| (name, value.expose()))).exec()
+}
+
 async fn talk(child: &mut Child, input: &[u8]) -> io::Result<Output> {
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let write = async {

@@ -15,6 +15,7 @@ use crate::journal;
 use crate::machine;
 use crate::plan::AsWritten;
 use crate::problem::Problems;
+use crate::run;
 use crate::scenario::{EnvironmentName, Scenarios};
 
 /// Something that kept redrill from finding out.
@@ -76,7 +77,11 @@ pub async fn doctor(scenarios: &Path, arguments: &DoctorArgs) -> ExitCode {
         Ok(prepared) => prepared,
         Err(problems) => return usage(&problems),
     };
-    let mut requirements = prepared.requirements(EnvironmentName::Local);
+    let environment = EnvironmentName::from(arguments.environment);
+    if !run::is_built(environment) {
+        return run::unverified(run::not_built(environment));
+    }
+    let mut requirements = prepared.requirements(environment);
     if arguments.tests {
         requirements.tests();
     }
@@ -121,7 +126,6 @@ pub async fn gc(reports: &Path) -> ExitCode {
 /// What dead runs have on a container engine, where one is named or answers.
 #[cfg(feature = "docker")]
 async fn on_engine() -> ExitCode {
-    let is_named = std::env::var_os("DOCKER_HOST").is_some_and(|host| !host.is_empty());
     match crate::runtime::container::sweep_dead_runs().await {
         Ok((removed, left)) => {
             removed.iter().for_each(|what| console::out(&format!("removed {what}")));
@@ -129,7 +133,7 @@ async fn on_engine() -> ExitCode {
             if left.is_empty() { ExitCode::Passed } else { ExitCode::Leftovers }
         }
         // On most machines there is none.
-        Err(_) if !is_named => ExitCode::Passed,
+        Err(_) if !crate::runtime::container::is_named() => ExitCode::Passed,
         Err(error) => unverified(&error),
     }
 }

@@ -10,6 +10,8 @@ use crate::redact::Secret;
 mod debian;
 #[cfg(feature = "docker")]
 pub mod debian_base;
+#[cfg(feature = "docker")]
+mod engine;
 pub mod go_module;
 mod kubectl;
 pub mod npm;
@@ -147,6 +149,10 @@ pub async fn examine(
     namespaces: impl FnOnce() -> Result<(), String>,
 ) -> Result<Vec<Finding>, Error> {
     let mut findings = package::examine(&requirements.packages).await?;
+    #[cfg(feature = "docker")]
+    if !requirements.engine.is_empty() {
+        findings.push(engine::examine(&requirements.engine).await);
+    }
     if !requirements.kubectl.is_empty() {
         findings.push(kubectl::examine(&requirements.kubectl).await);
     }

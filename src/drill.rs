@@ -13,7 +13,7 @@ use crate::drill::record::{Halt, Record};
 use crate::drill::stage::Stage;
 use crate::environment::Environment;
 use crate::objective::Measured;
-use crate::outcome::{Aim, DrillOutcome, Phase};
+use crate::outcome::{Aim, DrillOutcome, Note, Phase};
 use crate::plan::DrillPlan;
 use crate::probe::Request;
 use crate::scenario::{Checkpoint, EnvironmentName, Scenario, SeedSize, Writers};
@@ -86,7 +86,9 @@ pub async fn run(
     record.started(plan.earlier.len() + plan.backup.len() + plan.restore.len() + plan.reconcile.len());
     let mut measured = Measured::default();
     let started = record.phase_started(Phase::Provision);
-    let provisioned = interruptible(interrupt, provision::run(assignment, environment, &mut record)).await;
+    let provisioned =
+        interruptible(interrupt, on(environment, provision::run(assignment, environment, &mut record))).await;
+    let provisioned = doubted(environment, &mut record, Phase::Provision, provisioned).await;
     let (provisioned, stage) = match provisioned {
         Ok(stage) => (Ok(()), Some(stage)),
         Err(halt) => (Err(halt), None),
@@ -112,6 +114,9 @@ pub async fn run(
         let objectives = crate::objective::outcomes(assignment.scenario, assignment.environment, &measured);
         record.outcome.objectives = objectives;
     }
+    let unkept =
+        |what| Note { source: None, what, why: "the kernel of the engine's machine does not limit it".to_owned() };
+    record.outcome.unkept = environment.unkept_limits().await.into_iter().map(unkept).collect();
     tear_down(environment, &mut record).await;
     record.finished()
 }
@@ -150,7 +155,9 @@ impl Course<'_> {
     async fn run(&mut self, interrupt: &CancellationToken) -> Phase {
         for phase in phases(self.record) {
             let started = self.record.phase_started(phase);
-            let result = interruptible(interrupt, self.phase(phase)).await;
+            let environment = self.environment;
+            let result = interruptible(interrupt, on(environment, self.phase(phase))).await;
+            let result = doubted(environment, self.record, phase, result).await;
             self.record.phase_finished(phase, started, &result);
             if result.is_err() {
                 return phase;
@@ -286,6 +293,42 @@ async fn resume_ledger(assignment: &Assignment<'_>, stage: &mut Stage) -> Result
 /// Why a drill that a person broke off proves nothing.
 pub fn interrupted() -> Halt {
     Halt::unverified("interrupted", "run the drill again")
+}
+
+/// Why a drill proves nothing whose environment went away under it, and what to do.
+const LOST: [&str; 2] = [
+    "the container engine went away while the drill ran",
+    "start the container engine again, run `redrill gc`, and run the drill again",
+];
+
+fn environment_lost() -> Halt {
+    let [reason, remedy] = LOST;
+    Halt::unverified(reason, remedy)
+}
+
+/// Runs `work` unless what it runs on is gone first: whatever it waits for may never come then.
+async fn on<T>(environment: &Environment, work: impl Future<Output = Result<T, Halt>>) -> Result<T, Halt> {
+    tokio::select! {
+        biased;
+        result = work => result,
+        () = environment.lost() => Err(environment_lost()),
+    }
+}
+
+/// The result of a phase, if the environment was there until its end. Else the phase has found out nothing: a step fails when what
+/// it runs on is gone, and a check differs, whatever the page says.
+async fn doubted<T>(
+    environment: &Environment,
+    record: &mut Record,
+    phase: Phase,
+    result: Result<T, Halt>,
+) -> Result<T, Halt> {
+    if environment.is_there().await {
+        return result;
+    }
+    let [reason, remedy] = LOST;
+    record.outcome.doubt(phase, reason, remedy);
+    Err(environment_lost())
 }
 
 /// Runs `work` unless the run is interrupted first.

@@ -130,6 +130,33 @@ impl Environment {
         }
     }
 
+    /// Limits of containers that an environment which limits them at all could not keep, sorted.
+    pub async fn unkept_limits(&self) -> Vec<String> {
+        match self {
+            Self::Local(_) => Vec::new(),
+            #[cfg(feature = "docker")]
+            Self::Docker(docker) => docker.unkept_limits().await,
+        }
+    }
+
+    /// Completes when what everything runs on has gone, which is never the doing of the procedure. Pending for ever otherwise.
+    pub async fn lost(&self) {
+        match self {
+            Self::Local(_) => std::future::pending().await,
+            #[cfg(feature = "docker")]
+            Self::Docker(docker) => docker.lost().await,
+        }
+    }
+
+    /// Whether what everything runs on was there all the time and is now. What failed where it was not says nothing.
+    pub async fn is_there(&self) -> bool {
+        match self {
+            Self::Local(_) => true,
+            #[cfg(feature = "docker")]
+            Self::Docker(docker) => docker.is_there().await,
+        }
+    }
+
     /// Ends one cluster of several for good, with all that it holds: its API answers no more, its pods and volumes are gone.
     pub async fn lose(&self, cluster: &str) -> Result<(), EnvironmentError> {
         match self {

@@ -56,6 +56,10 @@ fn main() -> ExitCode {
         .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
         .with_writer(std::io::stderr)
         .init();
+    #[cfg(feature = "docker")]
+    if cli.command.asks_the_engine() {
+        redrill::runtime::container::settle();
+    }
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub mod cause;
+mod doubt;
 pub mod verdict;
 
 /// What a drill proved, from best to worst: of several the greatest counts. See the table in README for the exit codes.
@@ -336,6 +337,9 @@ pub struct DrillOutcome {
     /// Errata of other versions than the ones that ran: the page was followed as it stands there.
     #[serde(default)]
     pub left_out: Vec<Note>,
+    /// Limits of memory and processor that the environment could not keep.
+    #[serde(default)]
+    pub unkept: Vec<Note>,
     /// Stand-ins for parts that matter; one is enough for SIMULATED.
     pub simulated: Vec<Note>,
     /// Anything that teardown left behind.

@@ -140,7 +140,9 @@ impl Ready {
                 nonce: run,
                 reports: reports.to_owned(),
             };
-            let missing = scenario.missing(&self.tools, &arguments.simulate);
+            let missing = scenario
+                .needs_an_engine(assignment.environment)
+                .or_else(|| scenario.missing(&self.tools, &arguments.simulate));
             async move {
                 match self.obstacle.as_ref().or(missing.as_ref()) {
                     _ if interrupt.is_cancelled() => drill::not_run(record, drill::interrupted()),
@@ -163,7 +165,10 @@ async fn in_its_place(
     let started = match assignment.environment {
         EnvironmentName::Local => place::local(assignment, scenario, tools, &record).await,
         #[cfg(feature = "docker")]
-        EnvironmentName::Docker => place::docker(assignment, scenario, tools, &record).await,
+        EnvironmentName::Docker => match place::existing_images(scenario, &record, interrupt).await {
+            Ok(existing) => place::docker(assignment, scenario, tools, &record, existing).await,
+            Err(halt) => return drill::not_run(record, halt),
+        },
         other => return drill::not_run(record, not_built(other)),
     };
     match started {
@@ -230,18 +235,30 @@ pub async fn build_images(scenarios: &Path, names: &[String]) -> ExitCode {
     };
     match built {
         Ok(()) => ExitCode::Passed,
-        Err(halt) => {
-            let words = match halt {
-                Halt::Failed { reason } => reason,
-                Halt::Unverified { reason, remedy } => format!("{reason}\n{remedy}"),
-            };
-            console::err(&format!("redrill: {words}"));
-            ExitCode::Unverified
-        }
+        Err(halt) => unverified(halt),
     }
 }
 
-fn not_built(environment: EnvironmentName) -> Halt {
+/// Says what keeps redrill from finding out.
+pub(crate) fn unverified(halt: Halt) -> ExitCode {
+    let words = match halt {
+        Halt::Failed { reason } => reason,
+        Halt::Unverified { reason, remedy } => format!("{reason}\n{remedy}"),
+    };
+    console::err(&format!("redrill: {words}"));
+    ExitCode::Unverified
+}
+
+/// Whether this program can run drills there.
+pub(crate) fn is_built(environment: EnvironmentName) -> bool {
+    match environment {
+        EnvironmentName::Local => true,
+        EnvironmentName::Docker => cfg!(feature = "docker"),
+        EnvironmentName::Kind | EnvironmentName::Kube => false,
+    }
+}
+
+pub(crate) fn not_built(environment: EnvironmentName) -> Halt {
     let name = format!("{environment:?}").to_lowercase();
     if environment == EnvironmentName::Docker {
         let remedy = "build it with `--features docker`, or run with --env local";

@@ -121,6 +121,17 @@ pub struct ContainerSpec {
     /// Supplemental group; volumes of the container are given to it, set-gid.
     pub fs_group: Option<u32>,
     pub mounts: Vec<Mount>,
+    /// Kept by runtimes that can.
+    pub limits: Limits,
+}
+
+/// The most that a container may use; `None` is all that there is.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Limits {
+    /// In bytes.
+    pub memory: Option<i64>,
+    /// In processors.
+    pub cpu: Option<f64>,
 }
 
 /// How a container's program ended.
@@ -128,13 +139,15 @@ pub struct ContainerSpec {
 pub enum ContainerExit {
     Code(i32),
     Signal(i32),
+    /// The kernel killed it, or a program of its, for the memory that it used; this is the code that it left.
+    OutOfMemory(i32),
 }
 
 impl ContainerExit {
     /// The code a shell would show: 128 + n for signal n.
     pub fn code(self) -> i32 {
         match self {
-            Self::Code(code) => code,
+            Self::Code(code) | Self::OutOfMemory(code) => code,
             Self::Signal(signal) => 128 + signal,
         }
     }

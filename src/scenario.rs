@@ -124,8 +124,8 @@ pub struct ClusterSource {
 /// What stands for an image reference of the manifests.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ImageBinding {
-    /// Holds a Dockerfile.
-    pub folder: PathBuf,
+    /// Holds a Dockerfile. `None`: the image exists, on the engine or in a registry.
+    pub folder: Option<PathBuf>,
     /// Simulated of one with a `real` program, until that is known to be there.
     pub program: ProgramLabel,
     /// A program of the host that takes the place of what the image copies by its name, where there is one: then the image is

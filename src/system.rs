@@ -20,6 +20,8 @@ mod yaml;
 
 pub use clusters::Systems;
 
+use image::PullPolicy;
+
 /// One object of the manifests, as `kubectl apply` would send it.
 #[derive(Clone)]
 pub struct Object {
@@ -109,6 +111,17 @@ impl System {
             }
         }
         images
+    }
+
+    /// When the images are pulled that containers name, by image.
+    pub fn pull_policies(&self) -> BTreeMap<String, BTreeSet<PullPolicy>> {
+        let mut policies: BTreeMap<String, BTreeSet<PullPolicy>> = BTreeMap::new();
+        for (_, container) in self.objects.iter().flat_map(pod_template::containers) {
+            if let (Some(image), Some(policy)) = (container["image"].as_str(), PullPolicy::of(container)) {
+                policies.entry(image.to_owned()).or_default().insert(policy);
+            }
+        }
+        policies
     }
 
     pub fn objects_of(&self, kind: &Kind) -> impl Iterator<Item = &Object> {

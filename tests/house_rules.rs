@@ -204,6 +204,23 @@ fn every_link_of_the_documents_leads_somewhere() {
 }
 
 #[test]
+fn readme_counts_what_adopting_a_system_takes() {
+    let readme = read("README.md");
+    for (file, said) in [
+        ("examples/library/scenario.yaml", "is a scenario.yaml of 27 lines"),
+        ("examples/library/runbook.md", "(examples/library/runbook.md), 14 lines"),
+    ] {
+        assert!(readme.contains(said), "README.md does not say `{said}`");
+        let lines = read(file).lines().count();
+        assert!(said.contains(&format!(" {lines} lines")), "{file} has {lines} lines, and README.md says `{said}`");
+    }
+    let mut there: Vec<_> =
+        std::fs::read_dir(root().join("examples/library")).unwrap().map(|file| file.unwrap().file_name()).collect();
+    there.sort();
+    assert_eq!(there, ["runbook.md", "scenario.yaml", "system.yaml"], "nothing else");
+}
+
+#[test]
 fn the_design_names_every_module_and_no_other() {
     let design = read("docs/design.md");
     let library = read("src/lib.rs");

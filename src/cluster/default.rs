@@ -83,11 +83,16 @@ fn pod_spec(spec: &mut Value) {
     items(spec, "volumes").for_each(volume);
 }
 
-fn container(container: &mut Value) {
-    let image = container["image"].as_str().unwrap_or_default();
+/// When an image is pulled whose container does not say.
+pub fn pull_policy(image: &str) -> &'static str {
     let tag = image.rsplit('/').next().and_then(|name| name.split_once(':')).map(|(_, tag)| tag);
     let is_latest = !image.contains('@') && tag.is_none_or(|tag| tag == "latest");
-    set(container, "imagePullPolicy", json!(if is_latest { "Always" } else { "IfNotPresent" }));
+    if is_latest { "Always" } else { "IfNotPresent" }
+}
+
+fn container(container: &mut Value) {
+    let policy = pull_policy(container["image"].as_str().unwrap_or_default());
+    set(container, "imagePullPolicy", json!(policy));
     set(container, "terminationMessagePath", json!("/dev/termination-log"));
     set(container, "terminationMessagePolicy", json!("File"));
     set(container, "resources", json!({}));

@@ -15,6 +15,7 @@ mod secret;
 mod warning;
 mod workload;
 
+pub use resources::amount;
 pub use warning::warnings;
 
 /// Problems of one object, in the order found.

@@ -227,6 +227,7 @@ fn notes(drill: &DrillOutcome, look: &Look) -> String {
         ("provided by the environment (a real disaster needs it)", &drill.provided),
         ("done before the loss by no page", &drill.prepared),
         ("corrections that other versions need", &drill.left_out),
+        ("limits that the container engine could not keep", &drill.unkept),
         ("waived", &drill.waived),
     ];
     let mut text = String::new();

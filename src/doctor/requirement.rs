@@ -20,6 +20,8 @@ pub struct Requirements {
     pub npm: BTreeMap<String, BTreeSet<String>>,
     /// Programs that have a stand-in, by name ([`super::real_program`]), and what asks for them.
     pub real: BTreeMap<String, BTreeSet<String>>,
+    /// What asks for a container engine, if anything does.
+    pub engine: BTreeSet<String>,
     /// What asks for namespaces of the kernel, if anything does.
     pub namespaces: BTreeSet<String>,
 }
@@ -71,6 +73,7 @@ impl Requirements {
             }
         }
         self.kubectl.extend(others.kubectl);
+        self.engine.extend(others.engine);
         self.namespaces.extend(others.namespaces);
         for (program, needed_by) in others.go {
             self.go.entry(program).or_default().extend(needed_by);
@@ -100,10 +103,12 @@ impl Requirements {
         }
     }
 
-    /// What is left of it where images hold what is installed, and pods are containers: programs that images take from this machine.
+    /// What it comes to where images hold what is installed, and pods are containers: an engine, and programs that images take from
+    /// this machine.
     pub fn in_containers(self) -> Self {
         let Self { kubectl, go, real, .. } = self;
-        Self { kubectl, go, real, ..Self::default() }
+        let engine = BTreeSet::from(["the docker environment".to_owned()]);
+        Self { kubectl, go, real, engine, ..Self::default() }
     }
 
     /// Adds what redrill's own tests start beside what the scenarios need.

@@ -19,13 +19,17 @@ use crate::authority::{Authority, Certificate};
 use crate::drill::station;
 use crate::environment::run_directory::RunDirectory;
 use crate::redact::Secret;
-use crate::runtime::container::{self, ContainerRuntime, EngineConfig};
+use crate::runtime::container::{self, ContainerRuntime, EngineConfig, OnEngine, Pulse};
 use crate::runtime::{Image, RuntimeError};
 
 mod base;
 mod build;
+mod existing;
+mod pull;
 pub mod reaper;
 pub mod recipe;
+
+pub use existing::{Unavailable, find_existing};
 
 use reaper::Lifeline;
 use recipe::Recipe;
@@ -38,6 +42,8 @@ pub struct DockerConfig {
     pub own: BTreeMap<String, Recipe>,
     /// By the reference that manifests use.
     pub images: BTreeMap<String, Recipe>,
+    /// Those that no folder stands for: [`find_existing`].
+    pub existing: Found,
     /// As [`super::local::LocalConfig`] has them.
     pub outside: BTreeMap<String, String>,
     pub clusters: Vec<String>,
@@ -56,6 +62,7 @@ pub struct Docker {
     directory: PathBuf,
     bait: Bait,
     gateway: Option<IpAddr>,
+    pulse: Pulse,
     running: Mutex<Option<Running>>,
 }
 
@@ -84,10 +91,10 @@ impl Docker {
         let runtime = Arc::new(started.await?);
         match serve(config, found.images, &runtime).await {
             Ok((Serving { clusters, kubeconfig, running }, gateway, bait)) => {
-                let path = directory.path().to_owned();
+                let (path, pulse) = (directory.path().to_owned(), runtime.pulse());
                 let running = Mutex::new(Some(Running { clusters: running, runtime, directory, lifeline }));
                 let digests = found.digests;
-                Ok(Self { clusters, digests, kubeconfig, authority, directory: path, bait, gateway, running })
+                Ok(Self { clusters, digests, kubeconfig, authority, directory: path, bait, gateway, pulse, running })
             }
             Err(error) => {
                 // What could not be removed is the reaper's, who hears of the end by the line's.
@@ -114,6 +121,21 @@ impl Docker {
 
     pub fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    /// Limits that containers had and the engine could not keep, sorted.
+    pub async fn unkept_limits(&self) -> Vec<String> {
+        self.running.lock().await.as_ref().map(|running| running.runtime.unkept_limits()).unwrap_or_default()
+    }
+
+    /// Completes when the engine has gone.
+    pub async fn lost(&self) {
+        self.pulse.lost().await;
+    }
+
+    /// Whether the engine was there all the time and is now.
+    pub async fn is_there(&self) -> bool {
+        self.pulse.is_felt().await
     }
 
     /// Errs where there is no such cluster any more.
@@ -166,24 +188,36 @@ impl Door for ContainerRuntime {
     }
 }
 
-struct Found {
+/// Images on the engine.
+#[derive(Debug, Clone, Default)]
+pub struct Found {
+    /// By the reference that manifests use.
     images: BTreeMap<String, Image>,
+    /// What the engine, and the registry of those that have one, calls what is in them.
     digests: BTreeMap<String, String>,
+}
+
+impl Found {
+    fn add(&mut self, reference: &str, found: OnEngine) {
+        let OnEngine { image, id, in_registries } = found;
+        self.digests.insert(format!("image {reference} on the engine"), id);
+        if !in_registries.is_empty() {
+            self.digests.insert(format!("image {reference} in registries"), in_registries.join(", "));
+        }
+        self.images.insert(reference.to_owned(), image);
+    }
 }
 
 /// Every image, as the engine has it; errs with all that it has not.
 async fn find_images(docker: &bollard::Docker, config: &DockerConfig) -> Result<Found, EnvironmentError> {
     // Where there is no base nothing is made from one.
     let base = base::on_engine(docker).await?.unwrap_or_default();
-    let mut found = Found { images: BTreeMap::new(), digests: BTreeMap::new() };
+    let mut found = config.existing.clone();
     let mut missing = Vec::new();
     for (reference, recipe) in config.images.iter().chain(&config.own) {
         let built = build::reference(recipe, &base)?;
         match container::image(docker, &built).await? {
-            Some((image, digest)) => {
-                found.images.insert(reference.clone(), image);
-                found.digests.insert(format!("image {reference} on the engine"), digest);
-            }
+            Some(on_engine) => found.add(reference, on_engine),
             None => missing.push(format!("{built} (for {reference})")),
         }
     }

@@ -177,6 +177,7 @@ fn notes(drill: &DrillOutcome) -> Vec<NoteList> {
         NoteList { title: "Provided by the environment (a real disaster needs it)", notes: lines(&drill.provided) },
         NoteList { title: "Done before the loss by no page", notes: lines(&drill.prepared) },
         NoteList { title: "Corrections that other versions need", notes: lines(&drill.left_out) },
+        NoteList { title: "Limits that the container engine could not keep", notes: lines(&drill.unkept) },
         NoteList { title: "Waived", notes: lines(&drill.waived) },
     ];
     lists.retain(|list| !list.notes.is_empty());

@@ -63,15 +63,42 @@ fn outside(scenario: &Scenario) -> BTreeMap<String, String> {
 }
 
 #[cfg(feature = "docker")]
-pub use in_containers::{build_images, docker};
+pub use in_containers::{build_images, docker, existing_images};
 
 #[cfg(feature = "docker")]
 mod in_containers {
+    use tokio_util::sync::CancellationToken;
+
     use super::*;
     use crate::doctor::python;
+    use crate::drill::record::Halt;
     use crate::environment::docker::recipe::{OwnPrograms, Recipe};
-    use crate::environment::docker::{self, Docker, DockerConfig};
+    use crate::environment::docker::{self, Docker, DockerConfig, Found, Unavailable};
     use crate::system::image::LocalImage;
+
+    /// The images of a scenario that no folder stands for, pulled where their containers say so; whoever watches hears of it.
+    pub async fn existing_images(
+        scenario: &PreparedScenario,
+        record: &Record,
+        interrupt: &CancellationToken,
+    ) -> Result<Found, Halt> {
+        let images = &scenario.checked.existing;
+        let tell = |what: &str| record.notice(&format!("pulls {what}"));
+        let found = tokio::select! {
+            found = docker::find_existing(images, tell) => found,
+            () = interrupt.cancelled() => return Err(drill::interrupted()),
+        };
+        found.map_err(|unavailable| {
+            let remedy = match unavailable {
+                Unavailable::Engine(_) => "run `redrill doctor`",
+                Unavailable::Images(_) => {
+                    "put them on the engine (`docker pull`, `docker load`, `docker build --tag`), log in to their registry \
+                     (`docker login`), or name a `folder` with a Dockerfile in the scenario's `images`"
+                }
+            };
+            Halt::unverified(crate::error::chain(&unavailable), remedy)
+        })
+    }
 
     /// Starts the docker environment, whose images have to be there.
     pub async fn docker(
@@ -79,11 +106,13 @@ mod in_containers {
         scenario: &PreparedScenario,
         tools: &Tools,
         record: &Record,
+        existing: Found,
     ) -> Result<Environment, EnvironmentError> {
         let config = DockerConfig {
             name: name(assignment, record),
             own: own(scenario, tools)?,
             images: recipes(scenario, tools)?,
+            existing,
             outside: outside(&scenario.scenario),
             clusters: scenario.checked.systems.names().map(str::to_owned).collect(),
             services: services(&scenario.scenario),

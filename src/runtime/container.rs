@@ -15,27 +15,34 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use super::binding::directory_name;
-use super::log::{Log, Logs};
+use super::log::Logs;
 use super::porter::Ask;
 use super::{
     ByteReader, ByteStream, ContainerExit, ContainerId, ContainerSpec, ExecSession, ExecSpec, HostEntry, LogOptions,
     MountSource, PodId, PodRuntime, PodSandbox, RuntimeError, VolumeId, failed, name, not_found,
 };
 
+mod choice;
 mod engine;
 mod exec;
 mod gone;
 mod image;
+mod keeper;
 mod launch;
 mod porter;
+mod pulse;
+mod state;
 
+pub use choice::{is_named, settle};
 use engine::Engine;
-pub use engine::{Swept, connect};
+pub use engine::{Swept, connect, version};
 use exec::Ends;
 pub use gone::sweep_dead_runs;
-pub use image::{image, is_on_engine};
-use launch::Held;
+pub use image::{OnEngine, image, is_on_engine};
+use keeper::Keeper;
 use porter::Porter;
+pub use pulse::Pulse;
+use state::{Container, Phase, Pod, State};
 
 /// What the containers of a run need to know of it.
 #[derive(Debug, Clone)]
@@ -52,7 +59,7 @@ pub struct EngineConfig {
     pub trusted_ca: Option<String>,
 }
 
-/// The pods of one drill, on the engine of DOCKER_HOST. Images are never pulled.
+/// The pods of one drill, on the engine that [`connect`] finds. Images are never pulled.
 ///
 /// A container's program is its process 1, as on a node: a signal that it does not handle does nothing,
 /// except SIGKILL. The engine keeps the order within stdout and within stderr, but not between the two.
@@ -64,40 +71,11 @@ pub struct ContainerRuntime {
     image: String,
     porter: Arc<Porter>,
     ends: Ends,
+    pulse: Pulse,
+    keeper: Keeper,
     listening: AbortHandle,
     logs: Logs,
     state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    pods: BTreeMap<PodId, Pod>,
-    containers: BTreeMap<ContainerId, Arc<Container>>,
-    volumes: BTreeSet<VolumeId>,
-}
-
-#[derive(Clone)]
-struct Pod {
-    hostname: String,
-    address: IpAddr,
-}
-
-struct Container {
-    spec: ContainerSpec,
-    log: Arc<Log>,
-    held: Mutex<Option<Held>>,
-    phase: watch::Sender<Phase>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Phase {
-    Created,
-    Starting,
-    Running,
-    Ended(ContainerExit),
-    /// The engine did not say how it ended.
-    Lost(String),
-    Removed,
 }
 
 impl ContainerRuntime {
@@ -107,7 +85,9 @@ impl ContainerRuntime {
         made.map_err(|error| failed(format!("make {}", config.log_directory.display()), error))?;
         let engine = Engine::connect(&config.run, &config.lock).await?;
         image::must_be_there(&engine.docker, &config.image).await?;
-        let (ends, listening) = Ends::listen(&engine);
+        let keeper = Keeper::of(&engine.information().await?);
+        let pulse = Pulse::of(&engine.docker);
+        let (ends, listening) = Ends::listen(&engine, &pulse);
         let logs = Logs::new(config.log_directory);
         let made = async {
             engine.create_network().await?;
@@ -116,7 +96,7 @@ impl ContainerRuntime {
         match made.await {
             Ok(porter) => {
                 let (image, porter) = (config.image, Arc::new(porter));
-                Ok(Self { engine, image, porter, ends, listening, logs, state: Mutex::default() })
+                Ok(Self { engine, image, porter, ends, pulse, keeper, listening, logs, state: Mutex::default() })
             }
             Err(error) => {
                 listening.abort();
@@ -141,6 +121,15 @@ impl ContainerRuntime {
         self.engine.gateway().await
     }
 
+    /// Limits that containers had and the engine could not keep, sorted.
+    pub fn unkept_limits(&self) -> Vec<String> {
+        self.keeper.unkept()
+    }
+
+    pub fn pulse(&self) -> Pulse {
+        self.pulse.clone()
+    }
+
     /// Removes everything that the engine has of a run.
     pub async fn sweep(run: &str) -> Result<Swept, RuntimeError> {
         Engine::connect(run, Path::new("")).await?.sweep().await
@@ -157,7 +146,9 @@ impl ContainerRuntime {
         }
         match self.engine.sweep().await {
             Ok(swept) => swept.left,
-            Err(error) => vec![error.to_string()],
+            Err(error) => {
+                vec![format!("what the run has on the engine, which `redrill gc` removes once that answers ({error})")]
+            }
         }
     }
 
@@ -186,15 +177,6 @@ impl ContainerRuntime {
 impl Drop for ContainerRuntime {
     fn drop(&mut self) {
         self.listening.abort();
-    }
-}
-
-impl Container {
-    /// Completes when nothing of the container runs any more, or ever did.
-    async fn stopped(&self) {
-        let mut phase = self.phase.subscribe();
-        // The sender lives in `self`.
-        let _ = phase.wait_for(|phase| !matches!(phase, Phase::Starting | Phase::Running)).await;
     }
 }
 
@@ -252,8 +234,8 @@ impl PodRuntime for ContainerRuntime {
         }
         let log = self.logs.begin(&spec.id)?;
         let phase = watch::Sender::new(Phase::Created);
-        let container = Container { spec: spec.clone(), log, held: Mutex::default(), phase };
-        state.containers.insert(spec.id.clone(), Arc::new(container));
+        let spec = ContainerSpec { limits: self.keeper.keep(&spec.id, spec.limits), ..spec.clone() };
+        state.containers.insert(spec.id.clone(), Arc::new(Container { spec, log, held: Mutex::default(), phase }));
         Ok(())
     }
 

@@ -8,8 +8,12 @@ use crate::doctor::real_program::REAL_PROGRAMS;
 impl ScenarioReader<'_> {
     pub(super) fn image(&self, node: &Node) -> Option<ImageBinding> {
         let mut fields = self.reader.fields(node)?;
-        let folder = fields.required("folder", |node| self.path(node, "image folder"));
+        let folder = fields.optional("folder", |node| self.path(node, "image folder"));
         let (program, real) = match fields.one_of(&["program", "real"]) {
+            Some(("real", node)) if folder == Some(None) => {
+                let text = "`real` names a file that a Dockerfile copies: name its `folder`, or say `program: real`";
+                (self.reader.refuse(node.line, text), None)
+            }
             Some(("real", node)) => (Some(ProgramLabel::Simulated), self.real_program(node).map(Some)),
             Some((_, node)) => (self.program_label(node), Some(None)),
             None => (None, None),

@@ -1,7 +1,8 @@
 //! A system that is spread over clusters: the manifests of each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::image::PullPolicy;
 use super::{SecretObject, System};
 use crate::outcome::SourceRef;
 
@@ -35,6 +36,15 @@ impl Systems {
             images.entry(image).or_default().extend(places);
         }
         images
+    }
+
+    /// When the images are pulled that containers name, by image.
+    pub fn pull_policies(&self) -> BTreeMap<String, BTreeSet<PullPolicy>> {
+        let mut all: BTreeMap<String, BTreeSet<PullPolicy>> = BTreeMap::new();
+        for (image, policies) in self.0.iter().flat_map(|(_, system)| system.pull_policies()) {
+            all.entry(image).or_default().extend(policies);
+        }
+        all
     }
 
     pub fn secrets(&self) -> Vec<SecretObject> {

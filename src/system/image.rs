@@ -14,6 +14,9 @@ use crate::runtime;
 use crate::problem::{Problem, Problems, did_you_mean};
 
 mod dockerfile;
+mod existing;
+
+pub use existing::{ExistingImage, Pull, PullPolicy};
 
 /// A folder's image, as the local environment takes it.
 #[derive(Debug, Clone)]
@@ -50,13 +53,14 @@ impl LocalImage {
 /// What a reference of the manifests stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Binding {
-    pub folder: PathBuf,
+    /// `None` of an image that exists.
+    pub folder: Option<PathBuf>,
     pub label: ProgramLabel,
     /// Where the scenario says so.
     pub source: SourceRef,
 }
 
-/// References of manifests, and the folders that stand for them.
+/// References of manifests, and what stands for them.
 #[derive(Debug, Clone, Default)]
 pub struct Images {
     bindings: BTreeMap<String, Binding>,
@@ -67,20 +71,24 @@ impl Images {
         Self { bindings }
     }
 
-    /// Reads the image of every reference in `wanted`, and says what stands in the way of any of them: a reference without a
-    /// binding, a folder without a Dockerfile, an instruction that the local environment does not have. A binding that nothing
-    /// wants is a problem too.
+    /// Reads the image of every reference in `wanted` for which a folder stands, and says what stands in the way of any of them: a
+    /// reference without a binding, a folder without a Dockerfile, an instruction that the local environment does not have. A
+    /// binding that nothing wants is a problem too.
     pub fn resolve(&self, wanted: &BTreeMap<String, Vec<SourceRef>>) -> Result<BTreeMap<String, LocalImage>, Problems> {
         let mut problems = Problems::default();
         let mut images = BTreeMap::new();
         for (reference, places) in wanted {
             let Some(binding) = self.bindings.get(reference) else {
                 let hint = did_you_mean(reference, self.bindings.keys().map(String::as_str));
-                let message = format!("no image for `{reference}`{hint}: bind it in the scenario's `images`");
+                let message = format!(
+                    "no image for `{reference}`{hint}: bind it in the scenario's `images`, to a folder, or without one where the \
+                     image exists"
+                );
                 problems.extend(places.iter().map(|place| Problem::new(place, message.clone())));
                 continue;
             };
-            match read(reference, &binding.folder, binding.label, &BTreeMap::new()) {
+            let Some(folder) = &binding.folder else { continue };
+            match read(reference, folder, binding.label, &BTreeMap::new()) {
                 Ok(image) => drop(images.insert(reference.clone(), image)),
                 Err(found) => problems.extend(found),
             }

@@ -201,7 +201,8 @@ fn keys_claims_and_images_that_nothing_has_are_found_in_both_files() {
             "scenario.yaml:7: nothing of the system uses the image `shop:2` (did you mean `shop:1`?): remove the binding",
             "scenario.yaml:15: Secret `shop/db` (system/all.yaml:1) has no key `pasword` (did you mean `password`?)",
             "scenario.yaml:18: no PersistentVolumeClaim `shop/date` is in the manifests (did you mean `shop/data`?)",
-            "system/all.yaml:19: no image for `shop:1` (did you mean `shop:2`?): bind it in the scenario's `images`",
+            "system/all.yaml:19: no image for `shop:1` (did you mean `shop:2`?): bind it in the scenario's `images`, to a folder, \
+             or without one where the image exists",
             "system/all.yaml:22: Secret `shop/db` (system/all.yaml:1) has no key `pass` (there are: password, user)",
             "system/all.yaml:25: no PersistentVolumeClaim `shop/other` is in the manifests (there are: shop/data)",
         ]

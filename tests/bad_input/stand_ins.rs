@@ -1,6 +1,9 @@
 //! Programs that no registry carries: what an image copies in their place, and what the scenario says of it, are the same.
 
+use std::collections::BTreeSet;
+
 use redrill::outcome::ProgramLabel;
+use redrill::system::image::PullPolicy;
 
 use crate::shop::Shop;
 
@@ -51,6 +54,22 @@ fn a_real_program_whose_place_nothing_keeps_is_refused() {
     let problems = shop.problems();
     assert_eq!(problems.len(), 1, "{problems:?}");
     assert!(problems[0].contains("image/Dockerfile:2: `COPY cockroach`: no such file in "), "{problems:?}");
+}
+
+#[test]
+fn an_image_that_exists_copies_no_stand_in() {
+    let binding = "{ folder: image, program: rewritten }";
+    let shop = Shop::new().with("scenario.yaml", binding, "{ program: simulated }");
+    let checked = shop.check().unwrap_or_else(|problems| panic!("{problems}"));
+    assert!(checked.images.is_empty());
+    let existing = &checked.existing["shop:1"];
+    assert_eq!(existing.policies, BTreeSet::from([PullPolicy::IfNotPresent]));
+    assert_eq!((existing.places[0].line, existing.binding.line), (19, 7));
+
+    let shop = Shop::new().with("scenario.yaml", binding, "{ real: mongod }");
+    let expected =
+        "scenario.yaml:7: `real` names a file that a Dockerfile copies: name its `folder`, or say `program: real`";
+    assert_eq!(shop.problems(), [expected]);
 }
 
 #[test]

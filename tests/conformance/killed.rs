@@ -1,10 +1,13 @@
-//! A harness that is killed, at several moments: what the engine has of its run is gone soon, and a live neighbour's is not.
+//! A harness that is killed, at many moments: what the engine has of its run is gone soon, and a live neighbour's is not.
 
 use std::collections::HashMap;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use futures::{StreamExt as _, stream};
+use rand::{Rng as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
 use testcontainers::bollard::Docker;
 use testcontainers::bollard::query_parameters::{
     ListContainersOptionsBuilder, ListNetworksOptionsBuilder, ListVolumesOptionsBuilder,
@@ -13,7 +16,7 @@ use testcontainers::bollard::query_parameters::{
 const DEADLINE: Duration = Duration::from_secs(120);
 
 /// Names of what the engine has of runs whose state is kept here.
-async fn on_the_engine(docker: &Docker, state: &Path) -> Vec<String> {
+pub async fn on_the_engine(docker: &Docker, state: &Path) -> Vec<String> {
     let filters = HashMap::from([("label".to_owned(), vec!["redrill.lock".to_owned()])]);
     let ours = |labels: &HashMap<String, String>| Path::new(&labels["redrill.lock"]).starts_with(state);
     let containers = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
@@ -30,7 +33,7 @@ async fn on_the_engine(docker: &Docker, state: &Path) -> Vec<String> {
 }
 
 /// Waits until the number of things on the engine is as wanted.
-async fn until(docker: &Docker, state: &Path, what: &str, is_so: impl Fn(usize) -> bool) {
+pub async fn until(docker: &Docker, state: &Path, what: &str, is_so: impl Fn(usize) -> bool) {
     let since = Instant::now();
     loop {
         let found = on_the_engine(docker, state).await;
@@ -57,19 +60,33 @@ fn redrill(state: &Path, arguments: &[&str]) -> Child {
 
 const DRILL: [&str; 6] = ["run", "--env", "docker", "taiga", "--drill", "scheduled"];
 
+/// In milliseconds from the start: from before there is anything to when the system runs.
+const MOMENTS: std::ops::Range<u64> = 100..8_000;
+const SEED: u64 = 5;
+
+/// Kills a run so long after its start; gives how much the engine had of it then.
+async fn kill_at(docker: &Docker, moment: Duration) -> usize {
+    let place = tempfile::tempdir_in("/var/tmp").unwrap();
+    let mut run = redrill(place.path(), &DRILL);
+    tokio::time::sleep(moment).await;
+    let found = on_the_engine(docker, place.path()).await.len();
+    run.kill().unwrap();
+    run.wait().unwrap();
+    until(docker, place.path(), &format!("what a run killed after {moment:?} left"), |count| count == 0).await;
+    found
+}
+
 #[tokio::test]
 #[ignore = "needs an engine: drills_in_containers_find_out_what_local_ones_do runs it"]
-async fn a_killed_run_leaves_nothing_on_the_engine() {
+async fn killed_at_twenty_moments_side_by_side_a_run_leaves_nothing_on_the_engine() {
     let docker = testcontainers::core::client::docker_client_instance().await.unwrap();
-    // The network alone; the porter and the first pods; a system that runs.
-    for many in [1, 6, 16] {
-        let place = tempfile::tempdir_in("/var/tmp").unwrap();
-        let mut run = redrill(place.path(), &DRILL);
-        until(&docker, place.path(), "a drill under way", |count| count >= many).await;
-        run.kill().unwrap();
-        run.wait().unwrap();
-        until(&docker, place.path(), "what a killed run left", |count| count == 0).await;
-    }
+    let mut random = ChaCha8Rng::seed_from_u64(SEED);
+    let moments: Vec<Duration> = (0..20).map(|_| Duration::from_millis(random.random_range(MOMENTS))).collect();
+    let kills = stream::iter(moments).map(|moment| kill_at(&docker, moment)).buffer_unordered(2);
+    let found: Vec<usize> = kills.collect().await;
+    println!("on the engine when they were killed: {found:?}");
+    let left_something = found.iter().filter(|count| **count > 0).count();
+    assert!(left_something >= 10, "too few had begun: {found:?}");
 }
 
 #[tokio::test]

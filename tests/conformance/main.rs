@@ -3,21 +3,26 @@
 
 #[path = "../container/engine.rs"]
 mod engine;
+mod interrupted_restore;
 mod killed;
+mod library;
 #[allow(dead_code)]
 #[path = "../drills/playground.rs"]
 mod playground;
+mod registry;
 #[allow(dead_code)]
 #[path = "../drills/run.rs"]
 mod run;
+mod stopped;
 mod table;
+mod unusable;
 
 use std::process::Command;
 
 #[test]
 fn drills_in_containers_find_out_what_local_ones_do() {
     // The images have to be there before what runs them.
-    engine::run_ignored_tests("images_are_built_from_packages");
+    engine::run_ignored_tests("images_are_built_from_packages", stopped::an_engine_that_stops_makes_a_drill_unverified);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -15,10 +15,12 @@ use testcontainers::bollard::query_parameters::{
 use testcontainers::bollard::{API_DEFAULT_VERSION, Docker};
 
 const DEADLINE: Duration = Duration::from_secs(60);
+const DAEMON: &str = "/usr/sbin/dockerd";
 
-/// Finds or starts an engine and runs this program's other tests with it, that of this name before all others.
-pub fn run_ignored_tests(first: &str) {
-    let engine = match TestEngine::find() {
+/// Finds or starts an engine and runs this program's other tests with it, that of this name before all others. An engine that was
+/// started here is given to `last` after them.
+pub fn run_ignored_tests(first: &str, last: impl FnOnce(&mut OwnEngine)) {
+    let mut engine = match TestEngine::find() {
         Ok(engine) => engine,
         Err(reason) => {
             let required = std::env::var("REDRILL_REQUIRE_DOCKER").is_ok_and(|value| value == "1");
@@ -34,12 +36,23 @@ pub fn run_ignored_tests(first: &str) {
     };
     assert!(inside(&["--exact", first]).success());
     assert!(inside(&["--skip", first]).success());
+    match &mut engine.started {
+        Some(own) => last(own),
+        None => eprintln!("skipped: what stops the engine, since it is somebody else's"),
+    }
 }
 
 /// Stopped when it is dropped, if it was started here.
 struct TestEngine {
     host: String,
-    started: Option<(Child, tempfile::TempDir)>,
+    started: Option<OwnEngine>,
+}
+
+/// An engine with directories of its own.
+pub struct OwnEngine {
+    pub host: String,
+    daemon: Child,
+    directory: tempfile::TempDir,
 }
 
 impl TestEngine {
@@ -52,39 +65,58 @@ impl TestEngine {
     }
 
     fn start() -> Result<Self, String> {
+        let own = OwnEngine::start()?;
+        Ok(Self { host: own.host.clone(), started: Some(own) })
+    }
+}
+
+impl OwnEngine {
+    fn start() -> Result<Self, String> {
         let advice = "set DOCKER_HOST, or run as root with the package docker.io installed";
         if !nix::unistd::geteuid().is_root() {
             return Err(format!("DOCKER_HOST is not set, and only root starts an engine ({advice})"));
         }
-        let daemon = PathBuf::from("/usr/sbin/dockerd");
-        if !daemon.exists() {
-            return Err(format!("DOCKER_HOST is not set, and there is no {} ({advice})", daemon.display()));
+        if !Path::new(DAEMON).exists() {
+            return Err(format!("DOCKER_HOST is not set, and there is no {DAEMON} ({advice})"));
         }
         // Its name is part of a socket's, of which there are at most 107 bytes.
         let directory =
             tempfile::Builder::new().prefix("engine").tempdir_in("/tmp").map_err(|error| error.to_string())?;
-        let socket = directory.path().join("docker.sock");
-        let mut child = spawn(&daemon, directory.path(), &socket)?;
-        let log = directory.path().join("log");
-        let since = Instant::now();
-        loop {
-            if UnixStream::connect(&socket).is_ok_and(answers) {
-                let host = format!("unix://{}", socket.display());
-                return Ok(Self { host, started: Some((child, directory)) });
-            }
-            let ended = child.try_wait().map_err(|error| error.to_string())?;
-            if ended.is_some() || since.elapsed() > DEADLINE {
-                let _ = child.kill();
-                let _ = child.wait();
-                let said = std::fs::read_to_string(&log).unwrap_or_default();
-                let last: Vec<&str> = said.lines().rev().take(5).collect();
-                return Err(format!(
-                    "dockerd did not start ({ended:?}); its last lines, newest first:\n{}",
-                    last.join("\n")
-                ));
-            }
-            std::thread::sleep(Duration::from_millis(20));
+        let host = format!("unix://{}", directory.path().join("docker.sock").display());
+        Ok(Self { host, daemon: launch(directory.path())?, directory })
+    }
+
+    /// Asks it to end, upon which it ends its containers and its containerd, and unmounts.
+    pub fn stop(&mut self) {
+        let _ = nix::sys::signal::kill(Pid::from_raw(self.daemon.id() as i32), Signal::SIGTERM);
+        let _ = self.daemon.wait();
+    }
+
+    /// With what it had before it was stopped.
+    pub fn start_again(&mut self) {
+        self.daemon = launch(self.directory.path()).unwrap();
+    }
+}
+
+/// Starts an engine and waits until it answers.
+fn launch(directory: &Path) -> Result<Child, String> {
+    let socket = directory.join("docker.sock");
+    let mut child = spawn(Path::new(DAEMON), directory, &socket)?;
+    let since = Instant::now();
+    loop {
+        if UnixStream::connect(&socket).is_ok_and(answers) {
+            return Ok(child);
         }
+        let ended = child.try_wait().map_err(|error| error.to_string())?;
+        if ended.is_some() || since.elapsed() > DEADLINE {
+            let _ = child.kill();
+            let _ = child.wait();
+            let said = std::fs::read_to_string(directory.join("log")).unwrap_or_default();
+            let last: Vec<&str> = said.lines().rev().take(5).collect();
+            let last = last.join("\n");
+            return Err(format!("dockerd did not start ({ended:?}); its last lines, newest first:\n{last}"));
+        }
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 
@@ -113,24 +145,21 @@ fn answers(mut stream: UnixStream) -> bool {
         && said.contains(" 200 ")
 }
 
-impl Drop for TestEngine {
+impl Drop for OwnEngine {
     fn drop(&mut self) {
-        if let Some((child, directory)) = &mut self.started {
-            // What a failed test left is a bridge on this machine, and outlives the engine.
-            let tokio = tokio::runtime::Runtime::new().unwrap();
-            tokio.block_on(remove_everything(&self.host));
-            // Asked to end, it ends its containers and its containerd, and unmounts.
-            let _ = nix::sys::signal::kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM);
-            let _ = child.wait();
-            // What was built with the host's network leaves this mount, and with it the directory.
-            let host_network = directory.path().join("exec/netns/default");
-            let _ = nix::mount::umount2(&host_network, nix::mount::MntFlags::MNT_DETACH);
-        }
+        // What a failed test left is a bridge on this machine, and outlives the engine.
+        let tokio = tokio::runtime::Runtime::new().unwrap();
+        tokio.block_on(remove_everything(&self.host));
+        self.stop();
+        // What was built with the host's network leaves this mount, and with it the directory.
+        let host_network = self.directory.path().join("exec/netns/default");
+        let _ = nix::mount::umount2(&host_network, nix::mount::MntFlags::MNT_DETACH);
     }
 }
 
 async fn remove_everything(host: &str) {
-    let docker = Docker::connect_with_unix(host, DEADLINE.as_secs(), API_DEFAULT_VERSION).unwrap();
+    // One that a failed test left stopped has nothing to be asked for.
+    let Ok(docker) = Docker::connect_with_unix(host, DEADLINE.as_secs(), API_DEFAULT_VERSION) else { return };
     let all = ListContainersOptionsBuilder::new().all(true).build();
     let force = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
     for container in docker.list_containers(Some(all)).await.unwrap_or_default() {

@@ -1,7 +1,9 @@
 //! Pods as containers of a Docker engine. What is tested here runs inside one test that has an engine.
 
+#[allow(dead_code)]
 mod engine;
 mod lifetime;
+mod limits;
 mod network;
 mod pod;
 mod programs;
@@ -10,7 +12,7 @@ mod volumes;
 #[test]
 fn pods_live_in_containers_of_a_docker_engine() {
     // The images have to be there before what runs them.
-    engine::run_ignored_tests("the_images_of_the_tests_are_imported");
+    engine::run_ignored_tests("the_images_of_the_tests_are_imported", |_| {});
 }
 
 #[tokio::test]

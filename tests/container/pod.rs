@@ -8,8 +8,8 @@ use std::time::Duration;
 use futures::TryStreamExt as _;
 use redrill::runtime::container::{ContainerRuntime, EngineConfig};
 use redrill::runtime::{
-    ContainerExit, ContainerId, ContainerSpec, ExecSession, ExecSpec, Image, LogOptions, PodId, PodRuntime as _,
-    PodSandbox, TerminalSize,
+    ContainerExit, ContainerId, ContainerSpec, ExecSession, ExecSpec, Image, Limits, LogOptions, PodId,
+    PodRuntime as _, PodSandbox, TerminalSize,
 };
 use testcontainers::bollard::query_parameters::CreateImageOptionsBuilder;
 use testcontainers::bollard::{Docker, body_full};
@@ -119,6 +119,7 @@ pub fn container(pod_name: &str, script: &str) -> ContainerSpec {
         run_as_group: None,
         fs_group: None,
         mounts: Vec::new(),
+        limits: Limits::default(),
     }
 }
 

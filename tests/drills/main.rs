@@ -8,6 +8,7 @@ mod good;
 mod hasura;
 mod hasura_broken;
 mod helm;
+mod library;
 mod missing_input;
 mod operator;
 mod playground;

@@ -107,12 +107,19 @@ impl Playground {
 
     /// `redrill run` of the system with more arguments, to its end, with everything that holds for any run asserted.
     pub fn run(&self, arguments: &[&str]) -> Run {
+        self.run_with(&[], arguments)
+    }
+
+    /// The same with variables in its environment.
+    pub fn run_with(&self, environment: &[(&str, &Path)], arguments: &[&str]) -> Run {
         let _seat = Seat::take();
         let state = self.path().join("state");
         fs::create_dir_all(&state).unwrap();
         fs::set_permissions(&state, Permissions::from_mode(0o711)).unwrap();
         let reports = self.path().join("reports");
-        let output = self.redrill(&state, &reports).args(["run", self.system]).args(arguments).output().unwrap();
+        let mut command = self.redrill(&state, &reports);
+        command.envs(environment.iter().copied()).args(["run", self.system]).args(arguments);
+        let output = command.output().unwrap();
         Run::read(self, output, &state, &reports)
     }
 

@@ -142,6 +142,7 @@ pub fn passing() -> DrillOutcome {
         ],
         errata: Vec::new(),
         uncovered: Vec::new(),
+        unkept: Vec::new(),
         left_out: vec![note(60, "erratum taiga-old (kubectl 1.20-1.29)")],
         waived: vec![note(80, "kubectl get pods")],
         provided: vec![note(30, "apt-get install restic")],

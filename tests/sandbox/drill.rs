@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use redrill::runtime::process::ProcessRuntime;
 use redrill::runtime::{
-    ContainerExit, ContainerId, ContainerSpec, ExecSession, ExecSpec, HostEntry, Image, LogOptions, Mount, MountSource,
-    PodId, PodRuntime, PodSandbox, VolumeId,
+    ContainerExit, ContainerId, ContainerSpec, ExecSession, ExecSpec, HostEntry, Image, Limits, LogOptions, Mount,
+    MountSource, PodId, PodRuntime, PodSandbox, VolumeId,
 };
 use redrill::sandbox::{AddressRange, SandboxConfig};
 use tokio::io::AsyncReadExt as _;
@@ -109,6 +109,7 @@ pub fn container(pod: &str, argv: &[&str]) -> ContainerSpec {
         run_as_group: None,
         fs_group: None,
         mounts: Vec::new(),
+        limits: Limits::default(),
     }
 }
 

@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 
 use k8s_openapi::api::core::v1::Container;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use super::environment::{self, expand};
 use super::pod::PodWorker;
 use super::volumes::Volumes;
-use crate::runtime::{ContainerSpec, Image};
+use crate::cluster::validate::amount;
+use crate::runtime::{ContainerSpec, Image, Limits};
 
 /// The container as it would be made now. `Err` is the message of `CreateContainerConfigError`.
 pub fn container(pod: &PodWorker, container: &Container, image: Image) -> Result<ContainerSpec, String> {
@@ -41,7 +43,21 @@ pub fn container(pod: &PodWorker, container: &Container, image: Image) -> Result
         run_as_group: id("runAsGroup", group)?,
         fs_group: id("fsGroup", of_pod.and_then(|pod| pod.fs_group))?,
         mounts,
+        limits: limits(container)?,
     })
+}
+
+fn limits(container: &Container) -> Result<Limits, String> {
+    let of = |resource: &str| -> Result<Option<f64>, String> {
+        let limits = container.resources.as_ref().and_then(|resources| resources.limits.as_ref());
+        let Some(Quantity(quantity)) = limits.and_then(|limits| limits.get(resource)) else { return Ok(None) };
+        let amount = amount(&quantity.as_str().into());
+        // None at all, as for a kubelet.
+        let amount = amount.ok_or_else(|| format!("limits.{resource}: `{quantity}` is no quantity"))?;
+        Ok(Some(amount).filter(|amount| *amount > 0.0))
+    };
+    // Bytes are whole, and a fraction of one is rounded up.
+    Ok(Limits { memory: of("memory")?.map(|bytes| bytes.ceil() as i64), cpu: of("cpu")? })
 }
 
 /// `command` replaces the entrypoint and drops the image's arguments; `args` replaces the arguments.
@@ -89,6 +105,19 @@ mod tests {
         assert_eq!(argv(&[], &["a"]), "entry a");
         assert_eq!(argv(&["c"], &[]), "c");
         assert_eq!(argv(&["c"], &["a"]), "c a");
+    }
+
+    #[test]
+    fn limits_are_read_as_kubernetes_writes_them() {
+        let of = |memory: &str, cpu: &str| {
+            let resources = serde_json::json!({"name": "x", "resources": {"limits": {"memory": memory, "cpu": cpu}}});
+            limits(&serde_json::from_value(resources).unwrap())
+        };
+        assert_eq!(of("512Mi", "500m"), Ok(Limits { memory: Some(512 << 20), cpu: Some(0.5) }));
+        assert_eq!(of("1500m", "0.25"), Ok(Limits { memory: Some(2), cpu: Some(0.25) }));
+        assert_eq!(of("2G", "0"), Ok(Limits { memory: Some(2_000_000_000), cpu: None }));
+        assert!(of("much", "1").unwrap_err().contains("limits.memory: `much`"));
+        assert_eq!(limits(&Container::default()), Ok(Limits::default()));
     }
 
     #[test]

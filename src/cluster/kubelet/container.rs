@@ -162,9 +162,13 @@ async fn run_once(pod: &PodWorker, container: &Container, spec: ContainerSpec) -
 fn terminated(exit: ContainerExit, started: String) -> Terminated {
     let signal = match exit {
         ContainerExit::Signal(signal) => Some(signal),
-        ContainerExit::Code(_) => None,
+        ContainerExit::Code(_) | ContainerExit::OutOfMemory(_) => None,
     };
-    let reason = if exit.code() == 0 { "Completed" } else { "Error" };
+    let reason = match exit {
+        ContainerExit::OutOfMemory(_) => "OOMKilled",
+        _ if exit.code() == 0 => "Completed",
+        _ => "Error",
+    };
     Terminated { exit_code: exit.code(), signal, reason, message: String::new(), started, finished: now() }
 }
 
@@ -256,5 +260,19 @@ async fn run_hook(pod: &PodWorker, container: &Container, hook: &LifecycleHandle
         Ok(())
     } else {
         Err("a kind of hook that redrill does not provide".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_a_container_ended_is_said_as_a_kubelet_says_it() {
+        let reason = |exit| terminated(exit, now()).reason;
+        assert_eq!(reason(ContainerExit::Code(0)), "Completed");
+        assert_eq!(reason(ContainerExit::Code(137)), "Error");
+        let killed = terminated(ContainerExit::OutOfMemory(137), now());
+        assert_eq!((killed.reason, killed.exit_code, killed.signal), ("OOMKilled", 137, None));
     }
 }

@@ -1,12 +1,11 @@
 //! What all images are made from: Debian 12, from a registry or, where none answers, from the packages of this machine's mirror.
 
-use std::time::Duration;
-
 use futures::StreamExt as _;
 use testcontainers::bollard::query_parameters::CreateImageOptionsBuilder;
 use testcontainers::bollard::{Docker, body_try_stream};
 use tokio_util::io::ReaderStream;
 
+use super::pull::pull;
 use crate::doctor::debian_base;
 use crate::environment::EnvironmentError;
 use crate::runtime::container::image;
@@ -15,14 +14,12 @@ use crate::runtime::container::image;
 const OFFICIAL: (&str, &str) = ("debian", "bookworm");
 /// As it is made here.
 const MADE: (&str, &str) = ("redrill/base", "bookworm");
-/// A registry that has not begun to answer by then will not.
-const PULLING: Duration = Duration::from_secs(300);
 
 /// The one that the engine has, by the engine's own name for what is in it, so that what is made from another is another image.
 pub async fn on_engine(docker: &Docker) -> Result<Option<String>, EnvironmentError> {
     for one in [OFFICIAL, MADE] {
-        if let Some((_, id)) = image(docker, &name(one)).await? {
-            return Ok(Some(id));
+        if let Some(found) = image(docker, &name(one)).await? {
+            return Ok(Some(found.id));
         }
     }
     Ok(None)
@@ -39,7 +36,7 @@ pub async fn provide(docker: &Docker, mut tell: impl FnMut(&str)) -> Result<Stri
         reason,
     };
     tell(&format!("{official}, from its registry"));
-    if let Err(refused) = pull(docker).await {
+    if let Err(refused) = pull(docker, &official, &mut tell).await {
         tell(&format!("{made}, from Debian's packages, since no registry gives {official}"));
         let reason = |error| failed(format!("pull {official}: {refused}; {}", crate::error::chain(&error)));
         make(docker).await.map_err(reason)?;
@@ -49,21 +46,6 @@ pub async fn provide(docker: &Docker, mut tell: impl FnMut(&str)) -> Result<Stri
 
 fn name((repository, tag): (&str, &str)) -> String {
     format!("{repository}:{tag}")
-}
-
-async fn pull(docker: &Docker) -> Result<(), String> {
-    let options = CreateImageOptionsBuilder::new().from_image(OFFICIAL.0).tag(OFFICIAL.1).build();
-    let pulling = async {
-        let mut progress = std::pin::pin!(docker.create_image(Some(options), None, None));
-        while let Some(step) = progress.next().await {
-            let step = step.map_err(|error| error.to_string())?;
-            if let Some(error) = step.error_detail {
-                return Err(error.message.unwrap_or_default());
-            }
-        }
-        Ok(())
-    };
-    tokio::time::timeout(PULLING, pulling).await.unwrap_or_else(|_| Err("no answer in time".to_owned()))
 }
 
 async fn make(docker: &Docker) -> Result<(), EnvironmentError> {

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use futures::StreamExt as _;
 use testcontainers::bollard::Docker;
 use testcontainers::bollard::errors::Error as EngineError;
 use testcontainers::bollard::models::{
-    ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, NetworkCreateRequest, VolumeCreateRequest,
+    ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, NetworkCreateRequest, SystemInfo, VolumeCreateRequest,
 };
 use testcontainers::bollard::query_parameters::{
     CreateContainerOptionsBuilder, InspectContainerOptions, InspectNetworkOptions, KillContainerOptionsBuilder,
@@ -18,6 +19,7 @@ use testcontainers::bollard::query_parameters::{
 use tokio::io::AsyncRead;
 use tokio_util::io::StreamReader;
 
+use super::choice::{self, WAY_OUT};
 use super::porter::{Volume, Volumes, in_memory};
 use crate::runtime::{ContainerExit, ContainerId, PodId, RuntimeError, failed, not_found};
 
@@ -37,22 +39,40 @@ pub(super) fn host() -> String {
 /// Of engine 20.10, the oldest that this was tried on.
 const OLDEST_API: (u32, u32) = (1, 41);
 
-/// The engine that testcontainers uses too: DOCKER_HOST, or the usual sockets. Errs where none answers, or one that is too old.
+/// An engine that listens and says nothing is none.
+const ANSWER: Duration = Duration::from_secs(20);
+
+/// The engine that drills run on, of this machine ([`choice`](super::choice)). Errs where none answers, or one that is too old.
 pub async fn connect() -> Result<Docker, RuntimeError> {
-    let connecting = "connect to the container engine (start it, or name another one by DOCKER_HOST)";
+    answering().await.map(|(docker, _)| docker)
+}
+
+/// The engine's version, and that of its API, as a person reads them. Errs as [`connect`] does.
+pub async fn version() -> Result<String, RuntimeError> {
+    answering().await.map(|(_, version)| version)
+}
+
+async fn answering() -> Result<(Docker, String), RuntimeError> {
+    let choice = choice::choose()?.ok_or_else(choice::none_found)?;
+    choice.must_be_usable()?;
+    choice.must_be_settled()?;
+    let absent = |reason: String| failed(format!("connect to {choice}"), format!("{reason}; start it, or {WAY_OUT}"));
     let docker = testcontainers::core::client::docker_client_instance().await;
-    let docker = docker.map_err(|error| failed(connecting, crate::error::chain(&error)))?;
-    let version = docker.version().await.map_err(|error| failed(connecting, crate::error::chain(&error)))?;
+    let docker = docker.map_err(|error| absent(crate::error::chain(&error)))?;
+    let version = match tokio::time::timeout(ANSWER, docker.version()).await {
+        Ok(version) => version.map_err(|error| absent(crate::error::chain(&error)))?,
+        Err(_) => return Err(absent(format!("it has not answered within {} s", ANSWER.as_secs()))),
+    };
     let (api, engine) = (version.api_version.unwrap_or_default(), version.version.unwrap_or_default());
     let number = api.split_once('.').and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
+    let (major, minor) = OLDEST_API;
     match number {
-        Some(number) if number >= OLDEST_API => Ok(docker),
-        _ => {
-            let (major, minor) = OLDEST_API;
+        Some(number) if number >= OLDEST_API => Ok((docker, format!("{engine} (API {api})"))),
+        Some(_) | None => {
             let reason = format!(
-                "engine {engine} speaks API {api}; {major}.{minor} is needed, which 20.10 is the first to speak"
+                "version {engine} is too old: it speaks API {api}, and {major}.{minor} is needed, which 20.10 is the first to speak"
             );
-            Err(failed("use the container engine", reason))
+            Err(failed(format!("use {choice}"), format!("{reason}; update it, or {WAY_OUT}")))
         }
     }
 }
@@ -178,7 +198,18 @@ impl Engine {
             Some(Err(error)) => Err(failed("wait for a container", error)),
             None => Err(failed("wait for a container", "the engine gave no answer")),
         };
-        code.map(exit)
+        let code = code?;
+        if code != 0 && self.ran_out_of_memory(name).await {
+            return Ok(ContainerExit::OutOfMemory(i32::try_from(code).unwrap_or(255)));
+        }
+        Ok(exit(code))
+    }
+
+    /// Whether the kernel killed a program of a container that has ended for want of memory. An engine that does not say has not
+    /// seen it.
+    async fn ran_out_of_memory(&self, name: &str) -> bool {
+        let ended = self.docker.inspect_container(name, None::<InspectContainerOptions>).await;
+        ended.ok().and_then(|ended| ended.state?.oom_killed).unwrap_or_default()
     }
 
     pub async fn kill(&self, name: &str, signal: i32) -> Result<(), RuntimeError> {
@@ -204,6 +235,11 @@ impl Engine {
         absent_is_fine(removed, || format!("remove the container {name} of the engine"))
     }
 
+    /// What the engine says of itself and its kernel.
+    pub async fn information(&self) -> Result<SystemInfo, RuntimeError> {
+        self.docker.info().await.map_err(|error| failed("ask the engine about itself", error))
+    }
+
     /// Makes the drill's two volumes, of which its pods mount parts.
     pub async fn create_volumes(&self) -> Result<Volumes, RuntimeError> {
         let doing = "make the drill's volumes";
@@ -220,7 +256,7 @@ impl Engine {
             let volume = self.docker.create_volume(request).await.map_err(|error| failed(doing, error))?;
             made.push(Volume { name: volume.name, path: volume.mountpoint });
         }
-        let information = self.docker.info().await.map_err(|error| failed(doing, error))?;
+        let information = self.information().await?;
         // Its host's paths are not those of the machine that its volumes are on.
         let by_name = information.operating_system.is_some_and(|system| system.contains("Docker Desktop"));
         match <[Volume; 2]>::try_from(made) {

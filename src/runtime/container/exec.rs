@@ -15,6 +15,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream}
 use tokio::sync::{mpsc, oneshot};
 
 use super::engine::{Engine, RUN, exit, is_status};
+use super::pulse::Pulse;
 use crate::runtime::{
     ByteReader, ByteWriter, ContainerExit, ExecSession, ExecSpec, RuntimeError, TerminalSize, failed, not_found,
 };
@@ -30,7 +31,7 @@ pub(super) struct Ends(Arc<Mutex<HashMap<String, oneshot::Sender<i64>>>>);
 
 impl Ends {
     /// Listens to the engine, until its events end: then nobody is told any more.
-    pub fn listen(engine: &Engine) -> (Self, tokio::task::AbortHandle) {
+    pub fn listen(engine: &Engine, pulse: &Pulse) -> (Self, tokio::task::AbortHandle) {
         let filters = HashMap::from([
             ("event".to_owned(), vec!["exec_die".to_owned()]),
             ("label".to_owned(), vec![format!("{RUN}={}", engine.run)]),
@@ -39,11 +40,12 @@ impl Ends {
         let options = EventsOptionsBuilder::new().since("1").filters(&filters).build();
         let mut events = Box::pin(engine.docker.events(Some(options)));
         let ends = Self::default();
-        let told = ends.clone();
+        let (told, lost) = (ends.clone(), pulse.lost.clone());
         let task = tokio::spawn(async move {
             while let Some(Ok(event)) = events.next().await {
                 told.tell(event);
             }
+            lost.cancel();
             told.waiting().clear();
         });
         (ends, task.abort_handle())

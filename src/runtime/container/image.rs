@@ -22,11 +22,25 @@ pub(super) async fn must_be_there(docker: &Docker, reference: &str) -> Result<()
     }
 }
 
-/// An image by its name, with the engine's digest of it; `None` where the engine has none.
-pub async fn image(docker: &Docker, reference: &str) -> Result<Option<(Image, String)>, RuntimeError> {
+/// An image of the engine.
+#[derive(Debug, Clone)]
+pub struct OnEngine {
+    pub image: Image,
+    /// The engine's digest of it.
+    pub id: String,
+    /// `repository@digest` of the registries that it came from or went to.
+    pub in_registries: Vec<String>,
+}
+
+/// An image by its name or id; `None` where the engine has none.
+pub async fn image(docker: &Docker, reference: &str) -> Result<Option<OnEngine>, RuntimeError> {
     let Some(found) = inspect(docker, reference).await? else { return Ok(None) };
     let image = described(reference, found.config.unwrap_or_default());
-    Ok(Some((image, found.id.unwrap_or_default())))
+    Ok(Some(OnEngine {
+        image,
+        id: found.id.unwrap_or_default(),
+        in_registries: found.repo_digests.unwrap_or_default(),
+    }))
 }
 
 async fn inspect(docker: &Docker, reference: &str) -> Result<Option<ImageInspect>, RuntimeError> {

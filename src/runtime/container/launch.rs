@@ -7,7 +7,7 @@ use testcontainers::runners::AsyncRunner as _;
 use testcontainers::{ContainerAsync, ContainerRequest, GenericImage, ImageExt as _, TestcontainersError};
 
 use super::engine::{CONTAINER, Engine, POD, is_status, kept_log};
-use crate::runtime::{ContainerSpec, RuntimeError, failed, name};
+use crate::runtime::{ContainerSpec, Limits, RuntimeError, failed, name};
 
 /// Where programs look for the authorities that they trust, and the environment sends those that look elsewhere.
 pub(super) const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
@@ -85,6 +85,7 @@ fn host_config(
     mounts: Vec<EngineMount>,
 ) -> impl Fn(&mut HostConfig) + Send + Sync + 'static {
     let pod = format!("container:{}", engine.pod(&spec.id.pod));
+    let limits = spec.limits;
     let group = spec.fs_group.map(|group| vec![group.to_string()]);
     move |config| {
         config.network_mode = Some(pod.clone());
@@ -93,6 +94,21 @@ fn host_config(
         config.mounts = Some(mounts.clone());
         config.group_add = group.clone();
         config.log_config = Some(kept_log());
+        limit(config, limits);
+    }
+}
+
+/// The period of time that a share of processors is of, in microseconds, and the least share of it, both as a kubelet has them.
+const PERIOD: i64 = 100_000;
+const LEAST_SHARE: i64 = 1_000;
+
+/// As a kubelet does: no swap beside the memory. An engine refuses processors that it has not, and a share of a period never.
+fn limit(config: &mut HostConfig, limits: Limits) {
+    config.memory = limits.memory;
+    config.memory_swap = limits.memory;
+    if let Some(cpu) = limits.cpu {
+        config.cpu_period = Some(PERIOD);
+        config.cpu_quota = Some(((cpu * PERIOD as f64) as i64).max(LEAST_SHARE));
     }
 }
 

@@ -170,7 +170,7 @@ fn place(file: &str, line: usize) -> SourceRef {
 #[test]
 fn references_and_bindings_must_meet() {
     let binding = |line| Binding {
-        folder: images().join("postgres"),
+        folder: Some(images().join("postgres")),
         label: ProgramLabel::Real,
         source: place("scenario.yaml", line),
     };
@@ -190,9 +190,21 @@ fn references_and_bindings_must_meet() {
             "scenario.yaml:4: nothing of the system uses the image `nginx:1.18-alpine` (did you mean `nginx:1.19-alpine`?): \
              remove the binding",
             "web.yaml:7: no image for `nginx:1.19-alpine` (did you mean `nginx:1.18-alpine`?): bind it in the scenario's \
-             `images`",
+             `images`, to a folder, or without one where the image exists",
         ]
     );
+}
+
+#[test]
+fn an_image_that_exists_needs_no_folder_and_has_nothing_to_be_read() {
+    let binding = Binding { folder: None, label: ProgramLabel::Real, source: place("scenario.yaml", 3) };
+    let images = Images::new(BTreeMap::from([("team/app:1.4".to_owned(), binding)]));
+    let wanted = |reference: &str| BTreeMap::from([(reference.to_owned(), vec![place("app.yaml", 9)])]);
+    assert!(images.resolve(&wanted("team/app:1.4")).expect("no problems").is_empty());
+    let problems = images.resolve(&wanted("team/app:1.5")).expect_err("problems");
+    let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    assert_eq!(problems.len(), 2, "{problems:?}");
+    assert!(problems[0].starts_with("app.yaml:9: no image for `team/app:1.5` (did you mean `team/app:1.4`?)"));
 }
 
 #[test]
