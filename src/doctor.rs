@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::command;
 use crate::redact::Secret;
 
+pub mod by_name;
 mod debian;
 #[cfg(feature = "docker")]
 pub mod debian_base;

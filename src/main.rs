@@ -6,7 +6,7 @@ use clap::Parser;
 
 use redrill::cli::{self, Cli, Command, ImagesCommand};
 use redrill::exit_code;
-use redrill::{console, probe, sandbox, store};
+use redrill::{console, doctor, probe, sandbox, store};
 
 fn main() -> ExitCode {
     let mut arguments: Vec<_> = std::env::args_os().skip(1).collect();
@@ -30,6 +30,10 @@ fn main() -> ExitCode {
                     console::out(&answer);
                 }
             }));
+        }
+        doctor::by_name::HELPER => {
+            let names: Vec<_> = arguments[1..].iter().map(|name| name.to_string_lossy().into_owned()).collect();
+            return helper_end(doctor::by_name::main(&names));
         }
         "__s3" => return helper_end(store::s3::main(arguments.split_off(1))),
         _ => {}

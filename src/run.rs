@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::assignment::{self, Prepared, PreparedScenario, Versions};
 use crate::cli::RunArgs;
 use crate::console::{self, Console, Times};
-use crate::doctor::{self, Tools};
+use crate::doctor::{self, Requirements, Tools};
 use crate::drill::event::{self, DrillId};
 use crate::drill::record::{Halt, Record, SharedJournal};
 use crate::drill::{self, Assignment};
@@ -183,7 +183,12 @@ async fn in_its_place(
 /// Looks for what the drills need, and gets it when asked to. `Some` is what keeps any drill from running.
 async fn machine(prepared: &Prepared, environment: EnvironmentName, install: bool) -> (Tools, Option<Halt>) {
     let requirements = prepared.requirements(environment);
-    match crate::machine::examine(&requirements, install).await {
+    let examined = crate::machine::examine(&requirements, install).await;
+    let examined = match examined {
+        Ok(findings) if install => get_in_a_container(environment, &requirements, findings).await,
+        other => other.map_err(|error| Halt::unverified(chain(&error), "run `redrill doctor --install` as root")),
+    };
+    match examined {
         Ok(findings) => {
             let missing: Vec<_> = findings.iter().filter(|finding| finding.is_obstacle()).collect();
             let tools = Tools::of(&findings);
@@ -192,14 +197,34 @@ async fn machine(prepared: &Prepared, environment: EnvironmentName, install: boo
                 return (tools, obstacle);
             }
             let what: Vec<_> = missing.iter().map(|finding| finding.what.as_str()).collect();
-            let remedies: Vec<_> = missing.iter().map(|finding| finding.remedy.as_str()).collect();
+            let mut remedies: Vec<_> = missing.iter().map(|finding| finding.remedy.as_str()).collect();
+            if environment == EnvironmentName::Docker && !install {
+                remedies.push("`redrill images build` gets in a container what this machine cannot get by itself");
+            }
             (tools, Some(Halt::unverified(format!("missing: {}", what.join(", ")), remedies.join("; "))))
         }
-        Err(error) => {
-            let halt = Halt::unverified(chain(&error), "run `redrill doctor --install` as root");
-            (Tools::of(&Vec::<doctor::Finding>::new()), Some(halt))
-        }
+        Err(halt) => (Tools::of(&Vec::<doctor::Finding>::new()), Some(halt)),
     }
+}
+
+/// Programs that drills in containers need and this machine could not get: it may have nothing but an engine. Looks again then.
+async fn get_in_a_container(
+    environment: EnvironmentName,
+    requirements: &Requirements,
+    findings: Vec<doctor::Finding>,
+) -> Result<Vec<doctor::Finding>, Halt> {
+    let missing = findings.iter().filter(|finding| finding.is_obstacle());
+    let names = missing.filter_map(|finding| finding.what.split(' ').next().map(str::to_owned));
+    let names: Vec<String> = names.filter(|name| doctor::by_name::is_known(name)).collect();
+    if environment != EnvironmentName::Docker || names.is_empty() {
+        return Ok(findings);
+    }
+    #[cfg(feature = "docker")]
+    crate::environment::docker::tools::get(&names, |what| console::err(&format!("build    {what}")))
+        .await
+        .map_err(|error| Halt::unverified(chain(&error), "put them into PATH"))?;
+    let again = crate::machine::examine(requirements, false).await;
+    again.map_err(|error| Halt::unverified(chain(&error), "run `redrill doctor`"))
 }
 
 /// Builds the images of an environment that has images, where they are not there yet.
@@ -227,15 +252,13 @@ pub async fn build_images(scenarios: &Path, names: &[String]) -> ExitCode {
             return ExitCode::Usage;
         }
     };
-    let (tools, obstacle) = machine(&prepared, EnvironmentName::Docker, false).await;
-    let built = match obstacle {
-        Some(halt) => Err(halt),
-        None if cfg!(feature = "docker") => images(&prepared, EnvironmentName::Docker, &tools).await,
-        None => Err(not_built(EnvironmentName::Docker)),
-    };
-    match built {
-        Ok(()) => ExitCode::Passed,
-        Err(halt) => unverified(halt),
+    if !is_built(EnvironmentName::Docker) {
+        return unverified(not_built(EnvironmentName::Docker));
+    }
+    // What goes into images is got with them.
+    match machine(&prepared, EnvironmentName::Docker, true).await {
+        (_, None) => ExitCode::Passed,
+        (_, Some(halt)) => unverified(halt),
     }
 }
 

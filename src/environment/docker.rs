@@ -28,6 +28,7 @@ mod existing;
 mod pull;
 pub mod reaper;
 pub mod recipe;
+pub mod tools;
 
 pub use existing::{Unavailable, find_existing};
 

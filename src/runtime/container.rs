@@ -32,6 +32,7 @@ mod launch;
 mod porter;
 mod pulse;
 mod state;
+mod taking;
 
 pub use choice::{is_named, settle};
 use engine::Engine;
@@ -43,6 +44,7 @@ use keeper::Keeper;
 use porter::Porter;
 pub use pulse::Pulse;
 use state::{Container, Phase, Pod, State};
+pub use taking::take_out;
 
 /// What the containers of a run need to know of it.
 #[derive(Debug, Clone)]

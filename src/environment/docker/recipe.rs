@@ -124,7 +124,7 @@ impl Recipe {
         self.name == REDRILL || self.name.starts_with(WORKSTATION)
     }
 
-    fn with(name: &str, dockerfile: &str, files: &[(&str, &PathBuf)]) -> Self {
+    pub(super) fn with(name: &str, dockerfile: &str, files: &[(&str, &PathBuf)]) -> Self {
         let files = files.iter().map(|(name, path)| ((*name).to_owned(), (*path).clone())).collect();
         Self { name: name.to_owned(), dockerfile: dockerfile.to_owned(), files, from: None }
     }
