@@ -44,6 +44,24 @@ fn nothing_at_all_is_not_a_pass() {
 }
 
 #[test]
+fn what_failed_without_an_environment_is_not_known_and_what_succeeded_stays() {
+    let mut drill = passing();
+    let step = drill.steps.iter().position(|step| step.phase == Phase::Restore).unwrap();
+    drill.steps[step].result = StepResult::Failed { reason: "exit code 137".to_owned(), exit: Some(137) };
+    let check = drill.checks.iter().position(|check| check.phase == Phase::Verify).unwrap();
+    drill.checks[check].result = CheckResult::Differs { difference: "12 rows".to_owned() };
+    assert_eq!(drill.verdict(), Verdict::Failed);
+    drill.doubt(Phase::Restore, "the engine went", "start it");
+    assert_eq!(drill.verdict(), Verdict::Failed, "another phase's stays");
+    drill.doubt(Phase::Verify, "the engine went", "start it");
+    assert_eq!(drill.verdict(), Verdict::Unverified);
+    let causes = drill.causes().iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    assert!(causes.contains("the engine went") && causes.contains("exit code 137"), "{causes}");
+    let held = drill.checks.iter().filter(|check| check.result == CheckResult::Held).count();
+    assert_eq!(held, passing().checks.len() - 1);
+}
+
+#[test]
 fn taking_any_proof_away_takes_the_pass_away() {
     let whole = passing();
     for index in 0..whole.phases.len() {
