@@ -1,6 +1,7 @@
 //! One table of drills on the local environment and in containers of a Docker engine: what each finds out has to be the same. And
 //! what a killed run leaves on the engine: nothing.
 
+mod bare;
 #[path = "../container/engine.rs"]
 mod engine;
 mod interrupted_restore;
@@ -22,7 +23,10 @@ use std::process::Command;
 #[test]
 fn drills_in_containers_find_out_what_local_ones_do() {
     // The images have to be there before what runs them.
-    engine::run_ignored_tests("images_are_built_from_packages", stopped::an_engine_that_stops_makes_a_drill_unverified);
+    engine::run_ignored_tests("images_are_built_from_packages", |engine| {
+        bare::a_machine_with_an_engine_alone_drills(engine);
+        stopped::an_engine_that_stops_makes_a_drill_unverified(engine);
+    });
 }
 
 #[test]

@@ -29,7 +29,7 @@ pub async fn get(names: &[String], mut tell: impl FnMut(&str)) -> Result<(), Env
     let base = base::provide(&docker, &mut tell).await?;
     let recipe = Recipe::with("tools", &dockerfile(names), &[("redrill", &program)]);
     let image = build::reference(&recipe, &base)?;
-    tell(&format!("{image}, in which {} come about", names.join(", ")));
+    tell(&format!("{image}, to get {} in", names.join(", ")));
     build::build(&docker, std::slice::from_ref(&recipe), &base, |_| {}).await?;
     let run = RunDirectory::make(&format!("tools-{:08x}", rand::random::<u32>()))?;
     let archive = run.path().join("tools.tar");
