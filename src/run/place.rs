@@ -10,7 +10,7 @@ use crate::drill::record::Record;
 use crate::drill::{self, Assignment};
 use crate::environment::local::{self, Local, LocalConfig};
 use crate::environment::{Environment, EnvironmentError};
-use crate::scenario::{Credential, CredentialTarget, Database, EnvironmentName, Scenario, Store};
+use crate::scenario::{Credential, CredentialTarget, Database, Scenario, Store};
 
 /// The name of a drill's environment, unlike that of any other.
 fn name(assignment: &Assignment<'_>, record: &Record) -> String {
@@ -74,6 +74,7 @@ mod in_containers {
     use crate::drill::record::Halt;
     use crate::environment::docker::recipe::{OwnPrograms, Recipe};
     use crate::environment::docker::{self, Docker, DockerConfig, Found, Unavailable};
+    use crate::scenario::EnvironmentName;
     use crate::system::image::LocalImage;
 
     /// The images of a scenario that no folder stands for, pulled where their containers say so; whoever watches hears of it.
