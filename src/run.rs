@@ -30,6 +30,7 @@ mod place;
 struct Ready {
     prepared: Prepared,
     tools: Tools,
+    versions: Versions,
     /// Keeps every drill from running.
     obstacle: Option<Halt>,
 }
@@ -102,11 +103,31 @@ async fn make_ready(scenarios: &Path, arguments: &RunArgs) -> Result<Ready, Prob
     let environment = EnvironmentName::from(arguments.environment);
     let (tools, obstacle) = machine(&prepared, environment, arguments.install).await;
     let tools = tools.without(&arguments.simulate);
-    let versions = prepared.versions(environment, &tools);
+    let versions = match obstacle {
+        None => versions(&prepared, environment, &tools).await,
+        Some(_) => prepared.versions(environment, &tools),
+    };
     // What helm has to render is known once helm is there.
     let is_known = prepared.is_for(&versions) && prepared.is_rendered();
     let prepared = if is_known { prepared } else { prepare(&versions)? };
-    Ok(Ready { prepared, tools, obstacle })
+    Ok(Ready { prepared, tools, versions, obstacle })
+}
+
+/// Of what the machine has for the scenarios, and of what their images have.
+async fn versions(prepared: &Prepared, environment: EnvironmentName, tools: &Tools) -> Versions {
+    let of_machine = prepared.versions(environment, tools);
+    match environment {
+        #[cfg(feature = "docker")]
+        EnvironmentName::Docker => match place::versions(&prepared.scenarios, tools, &of_machine).await {
+            Ok(versions) => versions,
+            Err(error) => {
+                // Drills find out themselves that the engine cannot be asked.
+                tracing::info!("versions in images are not known: {}", chain(&error));
+                of_machine
+            }
+        },
+        _ => of_machine,
+    }
 }
 
 impl Ready {
@@ -114,7 +135,9 @@ impl Ready {
     fn planned(&self, arguments: &RunArgs) -> Vec<DrillOutcome> {
         let environment = EnvironmentName::from(arguments.environment);
         let outcome = |(scenario, plan): (&PreparedScenario, &_)| {
-            scenario.outcome(plan, environment, as_written(arguments), &self.tools)
+            let mut outcome = scenario.outcome(plan, environment, as_written(arguments), &self.tools);
+            outcome.versions.extend(self.versions.get(&outcome.scenario).cloned().unwrap_or_default());
+            outcome
         };
         self.prepared.drills().map(outcome).collect()
     }

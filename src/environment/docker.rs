@@ -29,6 +29,7 @@ mod pull;
 pub mod reaper;
 pub mod recipe;
 pub mod tools;
+pub mod versions;
 
 pub use existing::{Unavailable, find_existing};
 

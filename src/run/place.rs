@@ -63,15 +63,17 @@ fn outside(scenario: &Scenario) -> BTreeMap<String, String> {
 }
 
 #[cfg(feature = "docker")]
-pub use in_containers::{build_images, docker, existing_images};
+pub use in_containers::{build_images, docker, existing_images, versions};
 
 #[cfg(feature = "docker")]
 mod in_containers {
     use tokio_util::sync::CancellationToken;
 
     use super::*;
-    use crate::doctor::python;
+    use crate::assignment::Versions;
+    use crate::doctor::{npm, python};
     use crate::drill::record::Halt;
+    use crate::drill::station;
     use crate::environment::docker::recipe::{OwnPrograms, Recipe};
     use crate::environment::docker::{self, Docker, DockerConfig, Found, Unavailable};
     use crate::scenario::EnvironmentName;
@@ -135,6 +137,39 @@ mod in_containers {
             all.extend(recipes(scenario, tools)?.into_values());
         }
         docker::build_images(&all, tell).await
+    }
+
+    /// Versions of the machine's, and of what the images of each scenario hold: Debian's packages as the engine has them, others as
+    /// they are pinned.
+    pub async fn versions(
+        scenarios: &[PreparedScenario],
+        tools: &Tools,
+        of_machine: &Versions,
+    ) -> Result<Versions, EnvironmentError> {
+        let mut versions = of_machine.clone();
+        for scenario in scenarios {
+            let recipes = recipes(scenario, tools)?;
+            let packages = |reference: &str| scenario.checked.images[reference].packages.clone();
+            let mut images: Vec<_> =
+                recipes.into_iter().map(|(reference, recipe)| (recipe, packages(&reference))).collect();
+            let own = own(scenario, tools)?.remove(station::WORKSTATION_IMAGE);
+            images.extend(own.map(|recipe| (recipe, scenario.scenario.workstation.packages.clone())));
+            let known = versions.entry(scenario.scenario.name.clone()).or_default();
+            known.extend(docker::versions::of(&images).await?);
+            known.extend(pinned(scenario));
+        }
+        Ok(versions)
+    }
+
+    /// Packages for Python and of npm.
+    fn pinned(scenario: &PreparedScenario) -> BTreeMap<String, String> {
+        let images = || scenario.checked.images.values();
+        let aws = scenario.scenario.has_account().then_some(python::AWSCLI);
+        let python = images().flat_map(|image| &image.python).map(String::as_str).chain(aws);
+        let python = python.filter_map(|pinned| Some((python::name(pinned), pinned.split_once("==")?.1)));
+        let npm = images().flat_map(|image| &image.npm);
+        let npm = npm.filter_map(|pinned| Some((npm::name(pinned), pinned.rsplit_once('@')?.1)));
+        python.chain(npm).map(|(name, version)| (name.to_owned(), version.to_owned())).collect()
     }
 
     /// The drill's own images, by the reference of its own pods.
