@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use redrill::runtime::container::{ContainerRuntime, EngineConfig, image};
-use redrill::runtime::{ContainerId, ContainerSpec, ExecSpec, Image, Limits, PodId, PodRuntime as _, PodSandbox};
+use redrill::runtime::{ContainerId, ContainerSpec, ExecSpec, Image, PodId, PodRuntime as _, PodSandbox};
 use testcontainers::bollard::query_parameters::ListImagesOptionsBuilder;
 
 fn main() {
@@ -95,18 +95,8 @@ impl Place {
     }
 
     fn spec(&self, pod: &str) -> ContainerSpec {
-        ContainerSpec {
-            id: ContainerId { pod: PodId(pod.to_owned()), container: "main".to_owned() },
-            image: self.image.clone(),
-            argv: ["sleep", "infinity"].map(str::to_owned).to_vec(),
-            env: Vec::new(),
-            working_dir: None,
-            run_as_user: None,
-            run_as_group: None,
-            fs_group: None,
-            mounts: Vec::new(),
-            limits: Limits::default(),
-        }
+        let id = ContainerId { pod: PodId(pod.to_owned()), container: "main".to_owned() };
+        ContainerSpec::new(id, self.image.clone(), ["sleep", "infinity"].map(str::to_owned).to_vec())
     }
 
     async fn begin(&self, pod: &str) {

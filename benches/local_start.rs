@@ -6,26 +6,15 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, criterion_group, criterion_main};
 use redrill::runtime::process::ProcessRuntime;
 use redrill::runtime::{
-    ContainerId, ContainerSpec, ExecSpec, Image, Limits, Mount, MountSource, PodId, PodRuntime as _, PodSandbox,
-    VolumeId,
+    ContainerId, ContainerSpec, ExecSpec, Image, Mount, MountSource, PodId, PodRuntime as _, PodSandbox, VolumeId,
 };
 use redrill::sandbox::{AddressRange, SandboxConfig};
 
 const BIN: &str = "/usr/lib/postgresql/15/bin";
 
 fn container(pod: &str, argv: &[&str]) -> ContainerSpec {
-    ContainerSpec {
-        id: ContainerId { pod: PodId(pod.to_owned()), container: "main".to_owned() },
-        image: Image::default(),
-        argv: argv.iter().map(|&argument| argument.to_owned()).collect(),
-        env: Vec::new(),
-        working_dir: None,
-        run_as_user: None,
-        run_as_group: None,
-        fs_group: None,
-        mounts: Vec::new(),
-        limits: Limits::default(),
-    }
+    let id = ContainerId { pod: PodId(pod.to_owned()), container: "main".to_owned() };
+    ContainerSpec::new(id, Image::default(), argv.iter().map(|&argument| argument.to_owned()).collect())
 }
 
 fn config(directory: &std::path::Path) -> SandboxConfig {

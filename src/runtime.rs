@@ -134,6 +134,24 @@ pub struct Limits {
     pub cpu: Option<f64>,
 }
 
+impl ContainerSpec {
+    /// With what the image says, and nothing mounted.
+    pub fn new(id: ContainerId, image: Image, argv: Vec<String>) -> Self {
+        Self {
+            id,
+            image,
+            argv,
+            env: Vec::new(),
+            working_dir: None,
+            run_as_user: None,
+            run_as_group: None,
+            fs_group: None,
+            mounts: Vec::new(),
+            limits: Limits::default(),
+        }
+    }
+}
+
 /// How a container's program ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ContainerExit {

@@ -8,8 +8,8 @@ use std::time::Duration;
 use futures::TryStreamExt as _;
 use redrill::runtime::container::{ContainerRuntime, EngineConfig};
 use redrill::runtime::{
-    ContainerExit, ContainerId, ContainerSpec, ExecSession, ExecSpec, Image, Limits, LogOptions, PodId,
-    PodRuntime as _, PodSandbox, TerminalSize,
+    ContainerExit, ContainerId, ContainerSpec, ExecSession, ExecSpec, Image, LogOptions, PodId, PodRuntime as _,
+    PodSandbox, TerminalSize,
 };
 use testcontainers::bollard::query_parameters::CreateImageOptionsBuilder;
 use testcontainers::bollard::{Docker, body_full};
@@ -109,18 +109,9 @@ pub fn pod(name: &str) -> PodId {
 }
 
 pub fn container(pod_name: &str, script: &str) -> ContainerSpec {
-    ContainerSpec {
-        id: ContainerId { pod: pod(pod_name), container: "main".to_owned() },
-        image: Image { reference: IMAGE.to_owned(), ..Image::default() },
-        argv: ["sh", "-c", script].map(str::to_owned).to_vec(),
-        env: Vec::new(),
-        working_dir: None,
-        run_as_user: None,
-        run_as_group: None,
-        fs_group: None,
-        mounts: Vec::new(),
-        limits: Limits::default(),
-    }
+    let id = ContainerId { pod: pod(pod_name), container: "main".to_owned() };
+    let image = Image { reference: IMAGE.to_owned(), ..Image::default() };
+    ContainerSpec::new(id, image, ["sh", "-c", script].map(str::to_owned).to_vec())
 }
 
 /// What runs until it is killed.

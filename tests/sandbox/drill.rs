@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use redrill::runtime::process::ProcessRuntime;
 use redrill::runtime::{
-    ContainerExit, ContainerId, ContainerSpec, ExecSession, ExecSpec, HostEntry, Image, Limits, LogOptions, Mount,
-    MountSource, PodId, PodRuntime, PodSandbox, VolumeId,
+    ContainerExit, ContainerId, ContainerSpec, ExecSession, ExecSpec, HostEntry, Image, LogOptions, Mount, MountSource,
+    PodId, PodRuntime, PodSandbox, VolumeId,
 };
 use redrill::sandbox::{AddressRange, SandboxConfig};
 use tokio::io::AsyncReadExt as _;
@@ -99,18 +99,8 @@ pub fn entries(names: &[(&str, IpAddr)]) -> Vec<HostEntry> {
 }
 
 pub fn container(pod: &str, argv: &[&str]) -> ContainerSpec {
-    ContainerSpec {
-        id: ContainerId { pod: PodId(pod.to_owned()), container: "main".to_owned() },
-        image: Image::default(),
-        argv: argv.iter().map(|&argument| argument.to_owned()).collect(),
-        env: Vec::new(),
-        working_dir: None,
-        run_as_user: None,
-        run_as_group: None,
-        fs_group: None,
-        mounts: Vec::new(),
-        limits: Limits::default(),
-    }
+    let id = ContainerId { pod: PodId(pod.to_owned()), container: "main".to_owned() };
+    ContainerSpec::new(id, Image::default(), argv.iter().map(|&argument| argument.to_owned()).collect())
 }
 
 pub fn volume_at(volume: &VolumeId, target: &str) -> Mount {
