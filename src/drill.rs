@@ -32,6 +32,7 @@ pub mod escrow;
 pub mod event;
 mod evidence;
 mod fill;
+mod finding;
 mod first_write;
 mod found;
 mod identity;
@@ -55,6 +56,7 @@ mod unanswered;
 mod unready;
 pub mod value;
 mod verify;
+mod workload;
 
 pub use logs::Logs;
 

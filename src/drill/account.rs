@@ -11,7 +11,7 @@ use crate::drill::account::pod::{LABEL, lay_out_workstation, objects};
 use crate::drill::ran::Ran;
 use crate::drill::record::{Halt, Record};
 use crate::drill::stage::{self, Stage};
-use crate::drill::{Assignment, pace, verify};
+use crate::drill::{Assignment, finding, pace};
 use crate::environment::Environment;
 use crate::kubernetes::{self, ExecRequest, KubernetesError, Terminal, wait_for};
 use crate::outcome::{CheckKind, CheckResult, Phase, StepResult};
@@ -196,7 +196,7 @@ pub async fn check_undisturbed(stage: &Stage, record: &mut Record) {
         other => Err(unexpected(&other)),
     });
     let name = "the running service is undisturbed until the switch";
-    verify::write(record, name, CheckKind::Other, Phase::Restore, started, finding);
+    finding::write(record, name, CheckKind::Other, Phase::Restore, started, finding);
 }
 
 fn unexpected(reply: &Reply) -> Halt {

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::drill::restart::selects;
 use crate::drill::stage::{Stage, ask};
-use crate::kubernetes::{self, ExecRequest, Kubernetes, KubernetesError, Terminal};
+use crate::drill::workload;
+use crate::kubernetes::{ExecRequest, Kubernetes, KubernetesError, Terminal};
 use crate::probe::{Reply, Request};
 
 /// A probe that takes longer answers nobody.
@@ -17,7 +17,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// that only a kubelet asks.
 pub async fn answers(stage: &mut Stage, kubernetes: &Kubernetes, workload: &Value) -> Result<bool, KubernetesError> {
     let mut addresses = Vec::new();
-    for pod in pods(kubernetes, workload).await? {
+    let mut pods = workload::pods(kubernetes, workload).await?;
+    pods.retain(|pod| pod["metadata"]["deletionTimestamp"].is_null());
+    for pod in pods {
         for container in pod["spec"]["containers"].as_array().into_iter().flatten() {
             match look(&pod, container) {
                 Look::Nobody => {}
@@ -38,17 +40,6 @@ pub async fn answers(stage: &mut Stage, kubernetes: &Kubernetes, workload: &Valu
     // Where the prober cannot say, the kubelet's word will do.
     let reply = ask(&mut stage.prober, Request::Answering { addresses }).await;
     Ok(matches!(reply, Ok(Reply::Reached { addresses }) if addresses.len() == wanted))
-}
-
-async fn pods(kubernetes: &Kubernetes, workload: &Value) -> Result<Vec<Value>, KubernetesError> {
-    if workload["kind"] == "Pod" {
-        return Ok(vec![workload.clone()]);
-    }
-    let namespace = workload["metadata"]["namespace"].as_str().unwrap_or_default();
-    let selector = workload["spec"]["selector"]["matchLabels"].as_object().cloned().unwrap_or_default();
-    let mut pods = kubernetes.list(kubernetes::POD, namespace).await?;
-    pods.retain(|pod| selects(&selector, pod) && pod["metadata"]["deletionTimestamp"].is_null());
-    Ok(pods)
 }
 
 /// How one finds out whether a container is ready.

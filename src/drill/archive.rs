@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::drill::evidence::Evidence;
+use crate::drill::finding::Finding;
 use crate::drill::record::Halt;
 use crate::drill::stage::ask;
 use crate::drill::unanswered::Unanswered;
-use crate::drill::verify::Finding;
 use crate::drill::{Assignment, Stage, seed};
 use crate::objective::Shipped;
 use crate::outcome::CheckResult;

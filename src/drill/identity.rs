@@ -8,7 +8,7 @@ use crate::drill::evidence::Evidence;
 use crate::drill::record::{Halt, Record};
 use crate::drill::stage::ask;
 use crate::drill::unanswered::Unanswered;
-use crate::drill::{Assignment, Stage, seed, verify};
+use crate::drill::{Assignment, Stage, finding, seed};
 use crate::outcome::{CheckKind, CheckResult, Phase};
 use crate::probe::{DatabaseTarget, Reply, Request};
 
@@ -27,7 +27,7 @@ pub async fn check(
     let (Some(lost), Some(found)) = (&evidence.identifier, found(assignment, stage).await) else { return Ok(()) };
     let finding = found.map(|found| (compare(lost, &found), "by the identifier that initdb gave it".to_owned()));
     let is_another = matches!(&finding, Ok((CheckResult::Differs { .. }, _)));
-    verify::write(record, CHECK, CheckKind::Other, Phase::Restore, started, finding);
+    finding::write(record, CHECK, CheckKind::Other, Phase::Restore, started, finding);
     match is_another {
         true => Err(Halt::failed("what came back is not what was lost")),
         false => Ok(()),

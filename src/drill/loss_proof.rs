@@ -6,7 +6,7 @@ use crate::drill::evidence::Evidence;
 use crate::drill::record::{Halt, Record};
 use crate::drill::stage::Stage;
 use crate::drill::unanswered::Unanswered;
-use crate::drill::{Assignment, seed, verify};
+use crate::drill::{Assignment, finding, seed};
 use crate::fingerprint::Fingerprint;
 use crate::kubernetes::{self, KubernetesError};
 use crate::outcome::{CheckKind, CheckResult, Phase};
@@ -30,7 +30,7 @@ pub async fn run(
         let result = cluster_is_gone(stage, cluster).await;
         still_there.extend(matches!(result, CheckResult::Differs { .. }).then(|| format!("cluster {cluster}")));
         let finding = Ok((result, "nobody answers for it".to_owned()));
-        verify::write(record, &format!("loss of cluster {cluster}"), CheckKind::Loss, Phase::Loss, started, finding);
+        finding::write(record, &format!("loss of cluster {cluster}"), CheckKind::Loss, Phase::Loss, started, finding);
     }
     let loss = assignment.scenario.loss_in(&assignment.plan.name);
     for namespace in &loss.namespaces {
@@ -38,7 +38,7 @@ pub async fn run(
         let result = namespace_is_gone(stage, namespace).await;
         still_there.extend(matches!(result, CheckResult::Differs { .. }).then(|| format!("namespace {namespace}")));
         let finding = Ok((result, "it is not there, and nothing is in it".to_owned()));
-        verify::write(
+        finding::write(
             record,
             &format!("loss of namespace {namespace}"),
             CheckKind::Loss,
@@ -60,7 +60,7 @@ pub async fn run(
         };
         still_there.extend(matches!(result, CheckResult::Differs { .. }).then(|| format!("database {name}")));
         let finding = Ok((result, expected.summary()));
-        verify::write(record, &format!("loss of database {name}"), CheckKind::Loss, Phase::Loss, started, finding);
+        finding::write(record, &format!("loss of database {name}"), CheckKind::Loss, Phase::Loss, started, finding);
     }
     for (name, expected) in evidence.files.iter().filter(|_| takes_all) {
         let started = Instant::now();
@@ -72,7 +72,7 @@ pub async fn run(
         };
         still_there.extend(matches!(result, CheckResult::Differs { .. }).then(|| format!("files {name}")));
         let finding = Ok((result, expected.summary()));
-        verify::write(record, &format!("loss of files {name}"), CheckKind::Loss, Phase::Loss, started, finding);
+        finding::write(record, &format!("loss of files {name}"), CheckKind::Loss, Phase::Loss, started, finding);
     }
     match still_there.is_empty() {
         true => Ok(()),

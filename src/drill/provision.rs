@@ -9,7 +9,7 @@ use crate::drill::stage::{self, Stage, ask};
 use crate::drill::station;
 use crate::drill::unanswered::Unanswered;
 use crate::drill::value::Values;
-use crate::drill::{Assignment, Logs, account, chart, checkout, seed, verify};
+use crate::drill::{Assignment, Logs, account, chart, checkout, finding, seed};
 use crate::environment::{Environment, EnvironmentError};
 use crate::error::chain;
 use crate::outcome::{CheckKind, CheckResult, Phase};
@@ -114,7 +114,7 @@ async fn isolation(environment: &Environment, stage: &mut Stage, record: &mut Re
         Err(unanswered) => Err(unanswered.into()),
     };
     let held = matches!(finding, Ok((CheckResult::Held, _)));
-    verify::write(record, "nothing inside reaches outside", CheckKind::Isolation, Phase::Provision, started, finding);
+    finding::write(record, "nothing inside reaches outside", CheckKind::Isolation, Phase::Provision, started, finding);
     match held {
         true => Ok(()),
         false => Err(Halt::unverified("the drill is not isolated, so no data lands in it", "run `redrill doctor`")),

@@ -6,10 +6,11 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::drill::evidence::Evidence;
+use crate::drill::finding::Finding;
 use crate::drill::record::Halt;
 use crate::drill::stage::{ask, is_ready, pod_state};
 use crate::drill::unanswered::Unanswered;
-use crate::drill::verify::Finding;
+use crate::drill::workload;
 use crate::drill::{Assignment, Stage, seed};
 use crate::error::chain;
 use crate::kubernetes::{self, Kubernetes, KubernetesError, wait_for};
@@ -93,14 +94,9 @@ async fn pods_behind(kubernetes: &Kubernetes, database: &Database) -> Result<Vec
     let namespace = namespace.split('.').next().unwrap_or(namespace);
     let Some(service) = kubernetes.get(kubernetes::SERVICE, namespace, service).await? else { return Ok(Vec::new()) };
     let selector = service["spec"]["selector"].as_object().cloned().unwrap_or_default();
-    let mut pods = kubernetes.list(kubernetes::POD, namespace).await?;
-    pods.retain(|pod| is_ready(pod) && selects(&selector, pod));
+    let mut pods = workload::selected(kubernetes, namespace, &selector).await?;
+    pods.retain(is_ready);
     Ok(pods)
-}
-
-/// What has no selector has no pods that are known.
-pub fn selects(selector: &serde_json::Map<String, Value>, pod: &Value) -> bool {
-    !selector.is_empty() && selector.iter().all(|(key, value)| &pod["metadata"]["labels"][key] == value)
 }
 
 /// Until then an answer could still be the old server's.
@@ -120,20 +116,4 @@ async fn wait_gone(kubernetes: &Kubernetes, pods: &[Value]) -> Result<(), Kubern
 fn names(pod: &Value) -> (&str, &str) {
     let field = |name: &str| pod["metadata"][name].as_str().unwrap_or_default();
     (field("namespace"), field("name"))
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn a_service_leads_to_pods_that_have_all_its_labels() {
-        let selector = |value: Value| value.as_object().cloned().unwrap_or_default();
-        let pod = json!({"metadata": {"labels": {"app": "postgres", "tier": "db"}}});
-        assert!(selects(&selector(json!({"app": "postgres"})), &pod));
-        assert!(!selects(&selector(json!({"app": "postgres", "tier": "web"})), &pod));
-        assert!(!selects(&selector(json!({})), &pod));
-    }
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::drill::record::{Halt, Record};
 use crate::drill::stage::{self, Stage};
-use crate::drill::{Assignment, Course, answering, unready, verify};
+use crate::drill::{Assignment, Course, answering, finding, unready};
 use crate::kubernetes::{self, Kubernetes, KubernetesError, wait_for};
 use crate::outcome::{CheckKind, CheckResult, Phase};
 use crate::scenario::{Checkpoint, Readiness, Serving};
@@ -44,7 +44,7 @@ async fn look(
     let name = format!("{} is {} at {}", serving.workload, expected.name(), checkpoint.name());
     let mut since = None;
     if let Err(error) = told(stage, serving).await {
-        return verify::write(record, &name, CheckKind::Agreement, phase, started, Err(error.into()));
+        return finding::write(record, &name, CheckKind::Agreement, phase, started, Err(error.into()));
     }
     let seen = wait_for(&name, NOTICES, async || {
         let (readiness, state) = readiness(workload(stage, serving).await?.as_ref());
@@ -56,7 +56,7 @@ async fn look(
         Err(KubernetesError::Deadline { last, deadline, .. }) => difference(stage, serving, &last, deadline).await,
         Err(error) => Err(Halt::from(error)),
     };
-    verify::write(record, &name, CheckKind::Agreement, phase, started, finding);
+    finding::write(record, &name, CheckKind::Agreement, phase, started, finding);
 }
 
 async fn told(stage: &mut Stage, serving: &Serving) -> Result<(), KubernetesError> {
@@ -113,7 +113,7 @@ fn lasting(since: &mut Option<Instant>, now: Instant, seen: Readiness, expected:
 }
 
 /// What was seen to the last, and what the pods say to it.
-async fn difference(stage: &Stage, serving: &Serving, last: &str, deadline: Duration) -> verify::Finding {
+async fn difference(stage: &Stage, serving: &Serving, last: &str, deadline: Duration) -> finding::Finding {
     let mut words = vec![format!("{last} after {}s", deadline.as_secs())];
     if let Some(workload) = workload(stage, serving).await? {
         words.extend(unready::reasons(stage.cluster_of(&serving.workload), &workload).await?);

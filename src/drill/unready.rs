@@ -2,22 +2,19 @@
 
 use serde_json::Value;
 
-use crate::drill::restart::selects;
 use crate::drill::site::Site;
 use crate::drill::stage::{is_ready, pod_state};
+use crate::drill::workload;
 use crate::kubernetes::{self, Kubernetes, KubernetesError};
 
 /// A word about each pod of the workload that is not ready; none where it has no pods.
 pub async fn reasons(kubernetes: &Kubernetes, workload: &Value) -> Result<Vec<String>, KubernetesError> {
     let namespace = workload["metadata"]["namespace"].as_str().unwrap_or_default();
-    let selector = workload["spec"]["selector"]["matchLabels"].as_object().cloned().unwrap_or_default();
     let mut reasons = Vec::new();
-    for pod in kubernetes.list(kubernetes::POD, namespace).await? {
-        if selects(&selector, &pod) && !is_ready(&pod) {
-            // What a list holds does not say its kind.
-            let title = format!("Pod {namespace}/{}", pod["metadata"]["name"].as_str().unwrap_or_default());
-            reasons.push(ask(kubernetes, &pod, &title).await?);
-        }
+    for pod in workload::pods(kubernetes, workload).await?.iter().filter(|pod| !is_ready(pod)) {
+        // What a list holds does not say its kind.
+        let title = format!("Pod {namespace}/{}", pod["metadata"]["name"].as_str().unwrap_or_default());
+        reasons.push(ask(kubernetes, pod, &title).await?);
     }
     Ok(reasons)
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use crate::drill::evidence::Evidence;
+use crate::drill::finding::{Finding, write};
 use crate::drill::record::{Halt, Record};
 use crate::drill::seed;
 use crate::drill::stage::ask;
@@ -15,9 +16,6 @@ use crate::outcome::{Aim, CheckKind, CheckResult, Phase};
 use crate::probe::ledger::{self, LedgerVerdict, Survived};
 use crate::probe::{Reply, Request};
 use crate::scenario::{Archive, RecoveryPoint};
-
-/// What a check came to before it is written down: its result and what was compared.
-pub type Finding = Result<(CheckResult, String), Halt>;
 
 /// Runs every check of the scenario; one that cannot run is written down as not run, and the others still run.
 pub async fn run(assignment: &Assignment<'_>, stage: &mut Stage, record: &mut Record, evidence: &mut Evidence) {
@@ -94,16 +92,6 @@ fn left_behind<'a>(assignment: &Assignment<'a>) -> BTreeSet<&'a str> {
         from.cluster.as_deref().filter(|_| from.cluster != to.cluster)
     });
     moved.collect()
-}
-
-/// Writes a finding down.
-pub fn write(record: &mut Record, name: &str, kind: CheckKind, phase: Phase, started: Instant, finding: Finding) {
-    let (result, detail) = finding.unwrap_or_else(|halt| match halt {
-        // The database refuses what it answered before the loss: that is the recovery's fault.
-        Halt::Failed { reason } => (CheckResult::Differs { difference: reason }, String::new()),
-        Halt::Unverified { reason, .. } => (CheckResult::NotRun { reason }, String::new()),
-    });
-    record.check(name, kind, phase, &detail, started, result);
 }
 
 async fn database(assignment: &Assignment<'_>, stage: &mut Stage, evidence: &Evidence, name: &str) -> Finding {
