@@ -66,7 +66,7 @@ async fn start_and_wait(
 /// pod that it restarted.
 #[derive(Default)]
 struct JobLogs {
-    /// How many containers have ended; more than one where they were restarted.
+    /// How many containers have ended, as far as was seen; more than one where they were restarted.
     ended: i64,
     text: String,
 }
@@ -76,15 +76,24 @@ impl JobLogs {
         let mut pods = kubernetes.list(kubernetes::POD, namespace).await?;
         pods.retain(|pod| pod["metadata"]["labels"]["job-name"] == *job);
         let ended = pods.iter().map(ends).sum::<i64>();
-        if ended <= self.ended {
+        if ended <= self.ended && !self.text.is_empty() {
             return Ok(());
         }
+        self.ended = self.ended.max(ended);
         let mut text = String::new();
         for pod in pods.iter().filter(|pod| ends(pod) > 0) {
             let pod = pod["metadata"]["name"].as_str().unwrap_or_default();
-            text.push_str(&kubernetes.log(namespace, pod).await?);
+            match kubernetes.log(namespace, pod).await {
+                Ok(log) => text.push_str(&log),
+                // Deleted since it was listed: what was read before is all there is.
+                Err(error) if error.is_answer() => {}
+                Err(error) => return Err(error),
+            }
         }
-        *self = Self { ended, text };
+        // A container that was just started again has printed nothing yet.
+        if !text.trim().is_empty() {
+            self.text = text;
+        }
         Ok(())
     }
 
