@@ -80,26 +80,25 @@ fn agreed(found: Vec<BTreeMap<String, String>>) -> BTreeMap<String, String> {
 mod tests {
     use super::*;
 
-    const STATUS: &str = "\
-Package: restic
-Status: install ok installed
-Version: 0.14.0-1+b5
-Description: a program
- Version: of nothing
-
-Package: patch
-Status: deinstall ok config-files
-Version: 2.7.6-7
-
-Package: gzip
-Status: install ok installed
-Version: 1.12-1
-";
+    const STATUS: [&str; 12] = [
+        "Package: restic",
+        "Status: install ok installed",
+        "Version: 0.14.0-1+b5",
+        "Description: a program",
+        " Version: of nothing",
+        "",
+        "Package: patch",
+        "Status: deinstall ok config-files",
+        "Version: 2.7.6-7\n",
+        "Package: gzip",
+        "Status: install ok installed",
+        "Version: 1.12-1",
+    ];
 
     #[test]
     fn what_is_installed_and_asked_for_is_told() {
         let packages = ["patch", "restic"].map(str::to_owned).into();
-        let found = installed(STATUS, &packages);
+        let found = installed(&STATUS.join("\n"), &packages);
         assert_eq!(found, [("restic".to_owned(), "0.14.0-1+b5".to_owned())].into());
     }
 
