@@ -241,5 +241,9 @@ fn a_workstation_has_a_folder_of_plain_files() {
         let problems = problems(&format!("workstation: {{ folder: {folder} }}\n"));
         assert!(problems.len() == 1 && problems[0].contains(says), "{says}: {problems:?}");
     }
-    assert_eq!(problems("workstation: { }\n"), ["1: `folder` is missing here"]);
+    let nothing = "1: say what it has: a `folder`, `packages`, or both";
+    assert_eq!(problems("workstation: { }\n"), [nothing]);
+    plan("workstation: { packages: [git, libstdc++6] }\n");
+    let problems = problems("workstation: { packages: [git, 'jq; true'] }\n");
+    assert_eq!(problems, ["1: `jq; true` is no name of a Debian package"]);
 }

@@ -84,6 +84,9 @@ impl ScenarioReader<'_> {
         let checkout = fields.optional("folder", |node| self.checkout(node));
         let packages = fields.or_default("packages", |node| self.reader.list(node, |node| self.package(node)));
         fields.close();
+        if checkout == Some(None) && packages.as_ref().is_some_and(Vec::is_empty) {
+            return self.reader.refuse(node.line, "say what it has: a `folder`, `packages`, or both");
+        }
         Some(Workstation { checkout: checkout?, packages: packages?.into_iter().collect() })
     }
 
