@@ -28,6 +28,7 @@ mod existing;
 mod pull;
 pub mod reaper;
 pub mod recipe;
+mod taking;
 pub mod tools;
 pub mod versions;
 

@@ -7,10 +7,10 @@ use std::path::Path;
 use testcontainers::bollard::query_parameters::RemoveImageOptions;
 
 use super::recipe::Recipe;
+use super::taking::Taking;
 use super::{base, build};
 use crate::doctor::{by_name, tools_folder};
 use crate::environment::EnvironmentError;
-use crate::environment::run_directory::RunDirectory;
 use crate::runtime::container;
 
 /// What the user's folder for data is in there.
@@ -31,16 +31,10 @@ pub async fn get(names: &[String], mut tell: impl FnMut(&str)) -> Result<(), Env
     let image = build::reference(&recipe, &base)?;
     tell(&format!("{image}, to get {} in", names.join(", ")));
     build::build(&docker, std::slice::from_ref(&recipe), &base, |_| {}).await?;
-    let run = RunDirectory::make(&format!("tools-{:08x}", rand::random::<u32>()))?;
-    let archive = run.path().join("tools.tar");
-    let taken = container::take_out(&image, &format!("{DATA}/{TOOLS}"), &run.lock_path(), &archive).await;
-    let put = match taken {
-        Ok(()) => {
-            put(&archive, &target).map_err(EnvironmentError::io(format!("put programs into {}", target.display())))
-        }
-        Err(error) => Err(error.into()),
-    };
-    run.remove().await?;
+    let mut run = Taking::begin("tools")?;
+    let taken = run.take(&image, &format!("{DATA}/{TOOLS}")).await;
+    let io = EnvironmentError::io(format!("put programs into {}", target.display()));
+    let put = run.end(taken.and_then(|archive| put(&archive, &target).map_err(io))).await;
     // It has served; where it stays, the next one is quicker.
     drop(docker.remove_image(&image, None::<RemoveImageOptions>, None).await);
     put

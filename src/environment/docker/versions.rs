@@ -5,9 +5,9 @@ use std::io::Read as _;
 use std::path::Path;
 
 use super::recipe::Recipe;
+use super::taking::Taking;
 use super::{base, build};
 use crate::environment::EnvironmentError;
-use crate::environment::run_directory::RunDirectory;
 use crate::runtime::container;
 
 /// Where dpkg keeps what is installed.
@@ -20,15 +20,14 @@ const STATUS: &str = "/var/lib/dpkg/status";
 pub async fn of(images: &[(Recipe, BTreeSet<String>)]) -> Result<BTreeMap<String, String>, EnvironmentError> {
     let docker = container::connect().await?;
     let Some(base) = base::on_engine(&docker).await? else { return Ok(BTreeMap::new()) };
-    let run = RunDirectory::make(&format!("versions-{:08x}", rand::random::<u32>()))?;
+    let mut run = Taking::begin("versions")?;
     let mut found = Vec::new();
     let mut asked = BTreeSet::new();
     let asking = async {
         for (recipe, packages) in images.iter().filter(|(_, packages)| !packages.is_empty()) {
             let image = build::reference(recipe, &base)?;
             if asked.insert(image.clone()) && container::is_on_engine(&docker, &image).await? {
-                let archive = run.path().join(format!("{}.tar", found.len()));
-                container::take_out(&image, STATUS, &run.lock_path(), &archive).await?;
+                let archive = run.take(&image, STATUS).await?;
                 let status = text(&archive).map_err(EnvironmentError::io(format!("read {STATUS} of {image}")))?;
                 found.push(installed(&status, packages));
             }
@@ -36,8 +35,8 @@ pub async fn of(images: &[(Recipe, BTreeSet<String>)]) -> Result<BTreeMap<String
         Ok(())
     };
     let done: Result<(), EnvironmentError> = asking.await;
-    run.remove().await?;
-    done.map(|()| agreed(found))
+    run.end(done).await?;
+    Ok(agreed(found))
 }
 
 /// The only file of a tar.
