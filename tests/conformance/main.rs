@@ -24,8 +24,9 @@ use std::process::Command;
 fn drills_in_containers_find_out_what_local_ones_do() {
     // The images have to be there before what runs them.
     engine::run_ignored_tests("images_are_built_from_packages", |engine| {
-        bare::a_machine_with_an_engine_alone_drills(engine);
         stopped::an_engine_that_stops_makes_a_drill_unverified(engine);
+        // Its kubectl is another, so that the others' image of the workstation is replaced.
+        bare::a_machine_with_an_engine_alone_drills(engine);
     });
 }
 
