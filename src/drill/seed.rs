@@ -11,6 +11,7 @@ use crate::drill::unanswered::Unanswered;
 use crate::drill::value::{self, ValueError, Values};
 use crate::drill::{Assignment, Stage, chore, station};
 use crate::fingerprint::Fingerprint;
+use crate::kubernetes::wait_for;
 use crate::outcome::Aim;
 use crate::probe::client::ClientError;
 use crate::probe::{DatabaseTarget, Reply, Request};
@@ -22,6 +23,9 @@ const LEDGER_PAUSE: Duration = Duration::from_millis(2);
 const LEDGER_DEADLINE: Duration = Duration::from_secs(60);
 /// Rows that must be there before the backup begins, and again after it, so that a prefix means something.
 pub const LEDGER_ROWS: u64 = 25;
+
+/// How long a database may take to listen once its pods are ready.
+const LISTENS: Duration = Duration::from_secs(60);
 
 pub async fn run(
     assignment: &Assignment<'_>,
@@ -35,7 +39,7 @@ pub async fn run(
     let ledger = ledger_target(assignment, &stage.values).await?;
     if let Some(target) = &ledger {
         // Before anything is fingerprinted: its tables are part of the schema that has to come back.
-        ask(&mut stage.prober, Request::PrepareLedger { target: target.clone() }).await?;
+        prepare_ledger(&mut stage.prober, target).await?;
     }
     let share = (scenario.seed.databases.len() + scenario.seed.files.len()).max(1) as u64;
     let bytes = assignment.size.bytes() / share;
@@ -128,6 +132,18 @@ pub async fn more_rows(ledger: &mut Ledger) -> Result<(), Halt> {
         Ok(false) => Err(Halt::unverified("the ledger's writer ended by itself", "look at the database's log")),
         Err(_) => Err(Halt::unverified("the ledger does not grow", "look at the database's log")),
     }
+}
+
+/// The first thing that is asked of a database: one whose pod has no probe is there before it listens.
+async fn prepare_ledger(prober: &mut PodProber, target: &DatabaseTarget) -> Result<(), Halt> {
+    let prepared = wait_for("the database answers", LISTENS, async || {
+        Ok(match ask(prober, Request::PrepareLedger { target: target.clone() }).await {
+            Ok(_) => Ok(Ok(())),
+            Err(Unanswered::Unknown { reason }) => Err(reason),
+            Err(other) => Ok(Err(Halt::from(other))),
+        })
+    });
+    prepared.await?
 }
 
 /// Stops the writer, where one runs, and keeps what it was promised.
