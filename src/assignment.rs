@@ -145,8 +145,8 @@ impl PreparedScenario {
     /// What the machine must have for it on an environment.
     pub fn requirements(&self, environment: EnvironmentName) -> Requirements {
         match environment {
-            EnvironmentName::Docker => self.on_local().in_containers(),
-            EnvironmentName::Local | EnvironmentName::Kind | EnvironmentName::Kube => self.on_local(),
+            EnvironmentName::Docker | EnvironmentName::Kind | EnvironmentName::Kube => self.on_local().in_containers(),
+            EnvironmentName::Local => self.on_local(),
         }
     }
 

@@ -65,7 +65,7 @@ pub enum Command {
     #[command(subcommand)]
     Images(ImagesCommand),
     /// Remove what killed runs left behind, and write their reports
-    Gc,
+    Gc(GcArgs),
 }
 
 impl Command {
@@ -73,9 +73,9 @@ impl Command {
     pub fn asks_the_engine(&self) -> bool {
         match self {
             Self::Run(RunArgs { environment, .. }) | Self::Doctor(DoctorArgs { environment, .. }) => {
-                *environment == EnvironmentArg::Docker
+                matches!(environment, EnvironmentArg::Docker | EnvironmentArg::Kube)
             }
-            Self::Images(_) | Self::Gc => true,
+            Self::Images(_) | Self::Gc(_) => true,
             Self::Plan(_) | Self::List | Self::Check(_) => false,
         }
     }
@@ -113,6 +113,8 @@ pub struct RunArgs {
     /// Where the system runs
     #[arg(long = "env", value_enum, default_value_t = EnvironmentArg::Local)]
     pub environment: EnvironmentArg,
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
     /// Leave the errata out: run the runbook exactly as it stands
     #[arg(long)]
     pub as_written: bool,
@@ -152,6 +154,45 @@ pub struct DoctorArgs {
     pub tests: bool,
 }
 
+/// Which cluster, with `--env kube`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ClusterArgs {
+    /// With --env kube: the context of the kubeconfig to drill on, for all clusters of the page's or, as CLUSTER=CONTEXT, for one; can be given several times
+    #[arg(long = "context", value_name = "[CLUSTER=]CONTEXT")]
+    pub contexts: Vec<ContextArg>,
+    /// With --env kube: a context that looks like production, named once more
+    #[arg(long = "confirm-context", value_name = "CONTEXT")]
+    pub confirmed: Vec<String>,
+    /// With --env kube: the cluster is there for this drill alone, so namespaces have the runbook's own names
+    #[arg(long)]
+    pub dedicated: bool,
+}
+
+/// A context, and the page's name of a cluster where it is for that one alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContextArg(pub Option<String>, pub String);
+
+impl std::str::FromStr for ContextArg {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // Contexts of some providers have a colon or a slash in them, none an equals sign.
+        Ok(match text.split_once('=') {
+            Some((cluster, context)) => Self(Some(cluster.to_owned()), context.to_owned()),
+            None => Self(None, text.to_owned()),
+        })
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct GcArgs {
+    /// Look on the cluster that --context names, too, as `--env kube` does
+    #[arg(long = "env", value_enum)]
+    pub environment: Option<EnvironmentArg>,
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum EnvironmentArg {
     /// Sandboxed processes of this machine; needs no engine
@@ -160,7 +201,7 @@ pub enum EnvironmentArg {
     Docker,
     /// A throwaway Kubernetes in containers (not there yet)
     Kind,
-    /// A cluster that exists (not there yet)
+    /// A Kubernetes cluster that exists, named by --context, with images that `redrill images build` has built and its nodes have
     Kube,
 }
 

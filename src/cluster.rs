@@ -8,20 +8,22 @@ pub use default::pull_policy;
 
 use crate::redact::Secret;
 use crate::runtime::{Image, PodRuntime};
-use kubelet::{Images, Outside};
 use reconcile::{Config, Reconciler};
-use serve::{Containers, ServeError, Server, ServerConfig};
+use front::FrontError;
+use kubelet::{Images, Outside};
+use serve::{Containers, Server, ServerConfig};
 use store::Store;
 
 mod apply;
 mod default;
 mod discovery;
+pub mod front;
 mod go;
 pub mod kind;
 pub mod kubelet;
 mod openapi;
 mod patch;
-mod protobuf;
+pub mod protobuf;
 pub mod reconcile;
 pub mod refuse;
 mod schema;
@@ -60,7 +62,7 @@ pub struct Cluster {
 
 impl Cluster {
     /// Must be called in a tokio runtime.
-    pub fn start(config: ClusterConfig) -> Result<Self, ServeError> {
+    pub fn start(config: ClusterConfig) -> Result<Self, FrontError> {
         let store = config.store;
         let server = Server::start(ServerConfig {
             store: store.clone(),
@@ -83,12 +85,12 @@ impl Cluster {
     }
 
     /// A client of this process, as the cluster's administrator.
-    pub async fn client(&self) -> Result<kube::Client, ServeError> {
+    pub async fn client(&self) -> Result<kube::Client, FrontError> {
         self.server.kube_client().await
     }
 
     /// A kubeconfig for whoever reaches the API at `address`.
-    pub fn kubeconfig(&self, address: SocketAddr, context: &str, namespace: &str) -> Result<Secret, ServeError> {
+    pub fn kubeconfig(&self, address: SocketAddr, context: &str, namespace: &str) -> Result<Secret, FrontError> {
         self.server.kubeconfig(address, context, namespace).map(Secret::new)
     }
 

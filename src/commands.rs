@@ -6,7 +6,7 @@ use std::path::Path;
 use jiff::Zoned;
 
 use crate::assignment;
-use crate::cli::{DoctorArgs, PlanArgs, Selection};
+use crate::cli::{DoctorArgs, EnvironmentArg, GcArgs, PlanArgs, Selection};
 use crate::console;
 use crate::doctor::Finding;
 use crate::environment::run_directory;
@@ -98,8 +98,12 @@ pub async fn doctor(scenarios: &Path, arguments: &DoctorArgs) -> ExitCode {
 }
 
 /// Removes what dead runs left; live ones, this user's or a neighbour's, are left alone.
-pub async fn gc(reports: &Path) -> ExitCode {
-    // One that fails must not keep the other from being done.
+pub async fn gc(reports: &Path, arguments: &GcArgs) -> ExitCode {
+    // Before the directories, whose locks say which runs are dead; one that fails must not keep the others from being done.
+    let on_cluster = match arguments.environment {
+        Some(EnvironmentArg::Kube) => on_cluster(arguments).await,
+        Some(EnvironmentArg::Local | EnvironmentArg::Docker | EnvironmentArg::Kind) | None => ExitCode::Passed,
+    };
     let swept = match run_directory::sweep().await {
         Ok(swept) => {
             swept.iter().for_each(|path| console::out(&format!("removed {path}")));
@@ -107,11 +111,7 @@ pub async fn gc(reports: &Path) -> ExitCode {
         }
         Err(error) => unverified(&error),
     };
-    // After the directories, whose locks say which runs are dead.
-    let swept = match on_engine().await {
-        ExitCode::Passed => swept,
-        other => other,
-    };
+    let swept = [on_engine().await, on_cluster].into_iter().find(|code| *code != ExitCode::Passed).unwrap_or(swept);
     match journal::recover(reports) {
         Ok(outcomes) => {
             for outcome in outcomes {
@@ -121,6 +121,24 @@ pub async fn gc(reports: &Path) -> ExitCode {
         }
         Err(error) => unverified(&error),
     }
+}
+
+/// What dead runs have on a cluster.
+#[cfg(feature = "kube")]
+async fn on_cluster(arguments: &GcArgs) -> ExitCode {
+    match crate::environment::kube::sweep_dead_runs(&(&arguments.cluster).into()).await {
+        Ok((removed, left)) => {
+            removed.iter().for_each(|what| console::out(&format!("removed {what}")));
+            left.iter().for_each(|what| console::err(&format!("could not remove {what}")));
+            if left.is_empty() { ExitCode::Passed } else { ExitCode::Leftovers }
+        }
+        Err(error) => unverified(&error),
+    }
+}
+
+#[cfg(not(feature = "kube"))]
+async fn on_cluster(_: &GcArgs) -> ExitCode {
+    run::unverified(run::not_built(EnvironmentName::Kube))
 }
 
 /// What dead runs have on a container engine, where one is named or answers.

@@ -297,14 +297,8 @@ pub fn interrupted() -> Halt {
     Halt::unverified("interrupted", "run the drill again")
 }
 
-/// Why a drill proves nothing whose environment went away under it, and what to do.
-const LOST: [&str; 2] = [
-    "the container engine went away while the drill ran",
-    "start the container engine again, run `redrill gc`, and run the drill again",
-];
-
-fn environment_lost() -> Halt {
-    let [reason, remedy] = LOST;
+fn environment_lost(environment: &Environment) -> Halt {
+    let (reason, remedy) = environment.absence();
     Halt::unverified(reason, remedy)
 }
 
@@ -313,7 +307,7 @@ async fn on<T>(environment: &Environment, work: impl Future<Output = Result<T, H
     tokio::select! {
         biased;
         result = work => result,
-        () = environment.lost() => Err(environment_lost()),
+        () = environment.lost() => Err(environment_lost(environment)),
     }
 }
 
@@ -328,9 +322,9 @@ async fn doubted<T>(
     if environment.is_there().await {
         return result;
     }
-    let [reason, remedy] = LOST;
-    record.outcome.doubt(phase, reason, remedy);
-    Err(environment_lost())
+    let (reason, remedy) = environment.absence();
+    record.outcome.doubt(phase, &reason, remedy);
+    Err(environment_lost(environment))
 }
 
 /// Runs `work` unless the run is interrupted first.

@@ -10,6 +10,8 @@ use crate::scenario::EnvironmentName;
 
 #[cfg(feature = "docker")]
 pub mod docker;
+#[cfg(feature = "kube")]
+pub mod kube;
 pub mod local;
 pub mod run_directory;
 mod served;
@@ -66,6 +68,8 @@ pub enum Environment {
     Local(Box<local::Local>),
     #[cfg(feature = "docker")]
     Docker(Box<docker::Docker>),
+    #[cfg(feature = "kube")]
+    Kube(Box<kube::Kube>),
 }
 
 impl Environment {
@@ -74,6 +78,8 @@ impl Environment {
             Self::Local(_) => EnvironmentName::Local,
             #[cfg(feature = "docker")]
             Self::Docker(_) => EnvironmentName::Docker,
+            #[cfg(feature = "kube")]
+            Self::Kube(_) => EnvironmentName::Kube,
         }
     }
 
@@ -82,6 +88,8 @@ impl Environment {
             Self::Local(local) => &local.clusters,
             #[cfg(feature = "docker")]
             Self::Docker(docker) => &docker.clusters,
+            #[cfg(feature = "kube")]
+            Self::Kube(kube) => &kube.clusters,
         }
     }
 
@@ -91,6 +99,8 @@ impl Environment {
             Self::Local(local) => local.operator_kubeconfig(),
             #[cfg(feature = "docker")]
             Self::Docker(docker) => docker.operator_kubeconfig(),
+            #[cfg(feature = "kube")]
+            Self::Kube(kube) => kube.operator_kubeconfig(),
         }
     }
 
@@ -100,6 +110,8 @@ impl Environment {
             Self::Local(local) => local.certificate(hosts),
             #[cfg(feature = "docker")]
             Self::Docker(docker) => docker.certificate(hosts),
+            #[cfg(feature = "kube")]
+            Self::Kube(kube) => kube.certificate(hosts),
         }
     }
 
@@ -109,6 +121,8 @@ impl Environment {
             Self::Local(local) => local.outside_addresses(),
             #[cfg(feature = "docker")]
             Self::Docker(docker) => docker.outside_addresses(),
+            #[cfg(feature = "kube")]
+            Self::Kube(kube) => kube.outside_addresses(),
         }
     }
 
@@ -118,6 +132,8 @@ impl Environment {
             Self::Local(local) => local.directory().to_owned(),
             #[cfg(feature = "docker")]
             Self::Docker(docker) => docker.directory().to_owned(),
+            #[cfg(feature = "kube")]
+            Self::Kube(kube) => kube.directory().to_owned(),
         }
     }
 
@@ -127,6 +143,8 @@ impl Environment {
             Self::Local(_) => Default::default(),
             #[cfg(feature = "docker")]
             Self::Docker(docker) => docker.digests.clone(),
+            #[cfg(feature = "kube")]
+            Self::Kube(kube) => kube.digests.clone(),
         }
     }
 
@@ -136,6 +154,9 @@ impl Environment {
             Self::Local(_) => Vec::new(),
             #[cfg(feature = "docker")]
             Self::Docker(docker) => docker.unkept_limits().await,
+            // The cluster keeps them, or refuses the pod.
+            #[cfg(feature = "kube")]
+            Self::Kube(_) => Vec::new(),
         }
     }
 
@@ -145,6 +166,8 @@ impl Environment {
             Self::Local(_) => std::future::pending().await,
             #[cfg(feature = "docker")]
             Self::Docker(docker) => docker.lost().await,
+            #[cfg(feature = "kube")]
+            Self::Kube(kube) => kube.lost().await,
         }
     }
 
@@ -154,6 +177,35 @@ impl Environment {
             Self::Local(_) => true,
             #[cfg(feature = "docker")]
             Self::Docker(docker) => docker.is_there().await,
+            #[cfg(feature = "kube")]
+            Self::Kube(kube) => kube.is_there().await,
+        }
+    }
+
+    /// Why a drill proves nothing whose environment was not there all the time, and what to do.
+    pub fn absence(&self) -> (String, &'static str) {
+        match self {
+            // Nothing keeps it but this process itself.
+            Self::Local(_) => ("the drill's sandbox went away while it ran".to_owned(), "run the drill again"),
+            #[cfg(feature = "docker")]
+            Self::Docker(_) => (
+                "the container engine went away while the drill ran".to_owned(),
+                "start the container engine again, run `redrill gc`, and run the drill again",
+            ),
+            #[cfg(feature = "kube")]
+            Self::Kube(kube) => kube.absence(),
+        }
+    }
+
+    /// How long what closes a drill may take until it does.
+    pub fn closes_within(&self) -> std::time::Duration {
+        match self {
+            Self::Local(_) => std::time::Duration::ZERO,
+            #[cfg(feature = "docker")]
+            Self::Docker(_) => std::time::Duration::ZERO,
+            // Policies are carried out after they are accepted, by something else.
+            #[cfg(feature = "kube")]
+            Self::Kube(_) => std::time::Duration::from_secs(30),
         }
     }
 
@@ -163,6 +215,8 @@ impl Environment {
             Self::Local(local) => local.lose(cluster).await,
             #[cfg(feature = "docker")]
             Self::Docker(docker) => docker.lose(cluster).await,
+            #[cfg(feature = "kube")]
+            Self::Kube(kube) => kube.lose(cluster).await,
         }
     }
 
@@ -172,6 +226,8 @@ impl Environment {
             Self::Local(local) => local.tear_down().await,
             #[cfg(feature = "docker")]
             Self::Docker(docker) => docker.tear_down().await,
+            #[cfg(feature = "kube")]
+            Self::Kube(kube) => kube.tear_down().await,
         }
     }
 }

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use futures::future::{BoxFuture, Fuse, FusedFuture, FutureExt, Shared};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
-use kube::api::{Api, AttachParams, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
-use kube::discovery::{ApiCapabilities, Discovery, Scope};
+use kube::discovery::{ApiCapabilities, Discovery};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::runtime::{ByteReader, ByteWriter};
+mod exec;
 
+pub use exec::{Exec, ExecRequest, Terminal};
+pub use kube::discovery::Scope;
 /// What keeps redrill from finding something out on a cluster.
 #[derive(Debug, thiserror::Error)]
 pub enum KubernetesError {
@@ -29,6 +29,8 @@ pub enum KubernetesError {
         #[source]
         source: serde_json::Error,
     },
+    #[error("{0}")]
+    Refused(String),
     #[error("{condition}: not so after {}s, last seen: {last}", deadline.as_secs())]
     Deadline { condition: String, deadline: Duration, last: String },
 }
@@ -38,7 +40,7 @@ impl KubernetesError {
     pub fn is_answer(&self) -> bool {
         match self {
             Self::Api { source, .. } => matches!(**source, kube::Error::Api(_)),
-            Self::NotServed { .. } | Self::Unreadable { .. } | Self::Deadline { .. } => true,
+            Self::NotServed { .. } | Self::Unreadable { .. } | Self::Refused(_) | Self::Deadline { .. } => true,
         }
     }
 }
@@ -52,6 +54,9 @@ pub const CONFIG_MAP: TypeName<'static> = ("v1", "ConfigMap");
 pub const CLAIM: TypeName<'static> = ("v1", "PersistentVolumeClaim");
 pub const SERVICE: TypeName<'static> = ("v1", "Service");
 pub const NAMESPACE: TypeName<'static> = ("v1", "Namespace");
+pub const ENDPOINTS: TypeName<'static> = ("v1", "Endpoints");
+pub const SERVICE_ACCOUNT: TypeName<'static> = ("v1", "ServiceAccount");
+pub const VOLUME: TypeName<'static> = ("v1", "PersistentVolume");
 pub const EVENT: TypeName<'static> = ("v1", "Event");
 pub const JOB: TypeName<'static> = ("batch/v1", "Job");
 pub const DEPLOYMENT: TypeName<'static> = ("apps/v1", "Deployment");
@@ -74,78 +79,12 @@ pub fn type_of(name: &str) -> Option<TypeName<'static>> {
     kinds.into_iter().find(|(_, names)| names.contains(&name.as_str())).map(|(kind, _)| kind)
 }
 
-/// A program started in a pod.
-pub struct Exec {
-    pub stdin: Option<ByteWriter>,
-    pub stdout: ByteReader,
-    pub stderr: Option<ByteReader>,
-    /// The exit code; `None` when the connection ended without one: then it is not known.
-    pub exit: BoxFuture<'static, Option<i32>>,
-    /// Aborts the connection, and with it the program, when dropped.
-    pub held: kube::api::AttachedProcess,
-}
-
-impl Exec {
-    /// stdin and stdout, for a program that is talked to until one side hangs up: the connection lives as long as the
-    /// reader, and the exit status is not looked at.
-    pub fn into_streams(self) -> (ByteWriter, ByteReader) {
-        self.split().1
-    }
-
-    /// The same, and the exit status beside them.
-    pub fn split(self) -> (BoxFuture<'static, Option<i32>>, (ByteWriter, ByteReader)) {
-        let exit = self.exit.shared();
-        let stdin = self.stdin.unwrap_or_else(|| Box::new(tokio::io::sink()));
-        let reader = HeldReader { reader: self.stdout, exit: exit.clone().fuse(), _held: self.held };
-        (exit.boxed(), (stdin, Box::new(reader)))
-    }
-}
-
-/// A reader that keeps the connection it reads from, and ends when that does: the client ends the output only where it was
-/// told a status that somebody waits for, and not where the connection broke.
-struct HeldReader {
-    reader: ByteReader,
-    exit: Fuse<Shared<BoxFuture<'static, Option<i32>>>>,
-    _held: kube::api::AttachedProcess,
-}
-
-impl tokio::io::AsyncRead for HeldReader {
-    fn poll_read(
-        mut self: std::pin::Pin<&mut Self>,
-        context: &mut std::task::Context<'_>,
-        buffer: &mut tokio::io::ReadBuf<'_>,
-    ) -> std::task::Poll<std::io::Result<()>> {
-        let over = self.exit.is_terminated() || self.exit.poll_unpin(context).is_ready();
-        // After the status nothing more is written, so what is not there now never comes.
-        match std::pin::Pin::new(&mut self.reader).poll_read(context, buffer) {
-            std::task::Poll::Pending if over => std::task::Poll::Ready(Ok(())),
-            poll => poll,
-        }
-    }
-}
-
-/// A program to start in a pod.
-#[derive(Debug, Clone)]
-pub struct ExecRequest<'a> {
-    pub namespace: &'a str,
-    pub pod: &'a str,
-    pub container: Option<&'a str>,
-    pub argv: &'a [&'a str],
-    pub terminal: Terminal,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Terminal {
-    /// stdout carries both streams.
-    Yes,
-    No,
-}
-
 /// One cluster, as its administrator.
 #[derive(Clone)]
 pub struct Kubernetes {
     client: kube::Client,
     kinds: std::sync::Arc<Discovery>,
+    address: std::sync::Arc<str>,
 }
 
 impl Kubernetes {
@@ -153,14 +92,27 @@ impl Kubernetes {
     pub async fn connect(client: kube::Client) -> Result<Self, KubernetesError> {
         let kinds = Discovery::new(client.clone()).run().await;
         let kinds = kinds.map_err(api_error("ask the cluster what it serves"))?;
-        Ok(Self { client, kinds: std::sync::Arc::new(kinds) })
+        Ok(Self { client, kinds: std::sync::Arc::new(kinds), address: "".into() })
+    }
+
+    /// The same, known by the address of its server, which tells one cluster from another.
+    pub fn at(self, address: &str) -> Self {
+        Self { address: address.into(), ..self }
+    }
+
+    pub fn address(&self) -> &str {
+        &self.address
     }
 
     fn resource(&self, kind: TypeName) -> Result<(ApiResource, ApiCapabilities), KubernetesError> {
         let (api_version, name) = kind;
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-        self.kinds
-            .resolve_gvk(&GroupVersionKind::gvk(group, version, name))
+        // Until 1.21 a CronJob was of v1beta1 alone, and it says the same.
+        let versions = [version, if kind == CRON_JOB { "v1beta1" } else { version }];
+        let served = |version| self.kinds.resolve_gvk(&GroupVersionKind::gvk(group, version, name));
+        versions
+            .into_iter()
+            .find_map(served)
             .ok_or_else(|| KubernetesError::NotServed { api_version: api_version.into(), kind: name.into() })
     }
 
@@ -177,7 +129,9 @@ impl Kubernetes {
     pub async fn create(&self, object: &Value) -> Result<Value, KubernetesError> {
         let doing = format!("create {}", describe(object));
         let api = self.api(type_name(object), object["metadata"]["namespace"].as_str().unwrap_or_default())?;
-        let body = from_value(&doing, object.clone())?;
+        let mut body = object.clone();
+        body["apiVersion"] = self.resource(type_name(object))?.0.api_version.into();
+        let body = from_value(&doing, body)?;
         let created = api.create(&PostParams::default(), &body).await.map_err(api_error(&doing))?;
         to_value(&doing, created)
     }
@@ -189,9 +143,44 @@ impl Kubernetes {
         found.map(|object| to_value(&doing, object)).transpose()
     }
 
+    /// Waits until there is such an object, and gives it.
+    pub async fn get_soon(
+        &self,
+        kind: TypeName<'_>,
+        namespace: &str,
+        name: &str,
+        deadline: Duration,
+    ) -> Result<Value, KubernetesError> {
+        let start = Instant::now();
+        loop {
+            if let Some(object) = self.get(kind, namespace, name).await? {
+                return Ok(object);
+            }
+            if start.elapsed() >= deadline {
+                let condition = format!("{} {namespace}/{name} there", kind.1);
+                return Err(KubernetesError::Deadline { condition, deadline, last: "not there".to_owned() });
+            }
+            tokio::time::sleep(look_again(start.elapsed())).await;
+        }
+    }
+
     pub async fn list(&self, kind: TypeName<'_>, namespace: &str) -> Result<Vec<Value>, KubernetesError> {
+        self.list_with(kind, namespace, &ListParams::default()).await
+    }
+
+    /// Those of a kind, in all namespaces where it has any, that a label selector selects.
+    pub async fn list_labelled(&self, kind: TypeName<'_>, selector: &str) -> Result<Vec<Value>, KubernetesError> {
+        self.list_with(kind, "", &ListParams::default().labels(selector)).await
+    }
+
+    async fn list_with(
+        &self,
+        kind: TypeName<'_>,
+        namespace: &str,
+        parameters: &ListParams,
+    ) -> Result<Vec<Value>, KubernetesError> {
         let doing = format!("list {} in {namespace}", kind.1);
-        let list = self.api(kind, namespace)?.list(&ListParams::default()).await.map_err(api_error(&doing))?;
+        let list = self.api(kind, namespace)?.list(parameters).await.map_err(api_error(&doing))?;
         list.items.into_iter().map(|object| to_value(&doing, object)).collect()
     }
 
@@ -219,6 +208,44 @@ impl Kubernetes {
         }
     }
 
+    /// The same for one of several that had the name one after the other, by its uid.
+    pub async fn delete_this(
+        &self,
+        kind: TypeName<'_>,
+        namespace: &str,
+        name: &str,
+        uid: &str,
+    ) -> Result<(), KubernetesError> {
+        let doing = format!("delete {} {namespace}/{name}", kind.1);
+        let preconditions = Some(kube::api::Preconditions { uid: Some(uid.to_owned()), ..Default::default() });
+        let parameters = DeleteParams { preconditions, ..DeleteParams::background() };
+        match self.api(kind, namespace)?.delete(name, &parameters).await {
+            Ok(_) => Ok(()),
+            // Gone, or another one by now.
+            Err(kube::Error::Api(status)) if [404, 409].contains(&status.code) => Ok(()),
+            Err(error) => Err(api_error(&doing)(error)),
+        }
+    }
+
+    /// Every kind of every version that is served: group, version, plural, its apiVersion and name, and where its objects are.
+    pub fn served(&self) -> impl Iterator<Item = (ApiResource, ApiCapabilities)> {
+        self.kinds.groups().flat_map(|group| {
+            let versions: Vec<_> = group.versions().map(str::to_owned).collect();
+            versions.into_iter().flat_map(|version| group.versioned_resources(&version))
+        })
+    }
+
+    /// Whether anybody answers there.
+    pub async fn answers(&self) -> Result<(), KubernetesError> {
+        self.version().await.map(drop)
+    }
+
+    /// The server's own, as `v1.32.4`.
+    pub async fn version(&self) -> Result<String, KubernetesError> {
+        let version = self.client.apiserver_version().await.map_err(api_error("ask the cluster for its version"))?;
+        Ok(version.git_version)
+    }
+
     /// Deletes a pod without grace, as a disaster does.
     pub async fn kill_pod(&self, namespace: &str, name: &str) -> Result<(), KubernetesError> {
         let doing = format!("kill pod {namespace}/{name}");
@@ -228,39 +255,6 @@ impl Kubernetes {
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
             Err(error) => Err(api_error(&doing)(error)),
         }
-    }
-
-    /// Starts a program in a running pod.
-    pub async fn exec(&self, request: &ExecRequest<'_>) -> Result<Exec, KubernetesError> {
-        let doing = format!("exec in pod {}/{}", request.namespace, request.pod);
-        let tty = request.terminal == Terminal::Yes;
-        let parameters = AttachParams {
-            container: request.container.map(str::to_owned),
-            stdin: true,
-            stdout: true,
-            stderr: !tty,
-            tty,
-            max_stdin_buf_size: Some(256 * 1024),
-            max_stdout_buf_size: Some(256 * 1024),
-            max_stderr_buf_size: Some(64 * 1024),
-        };
-        let pods: Api<k8s_openapi::api::core::v1::Pod> = Api::namespaced(self.client.clone(), request.namespace);
-        let argv = request.argv.iter().copied();
-        let mut held = pods.exec(request.pod, argv, &parameters).await.map_err(api_error(&doing))?;
-        let status = held.take_status();
-        let exit = async move {
-            match status {
-                Some(status) => status.await.as_ref().and_then(exit_code),
-                None => None,
-            }
-        };
-        Ok(Exec {
-            stdin: held.stdin().map(|stdin| Box::new(stdin) as ByteWriter),
-            stdout: held.stdout().map_or_else(|| Box::new(tokio::io::empty()) as ByteReader, |out| Box::new(out)),
-            stderr: held.stderr().map(|stderr| Box::new(stderr) as ByteReader),
-            exit: exit.boxed(),
-            held,
-        })
     }
 
     /// The log of a pod's container, whole.
@@ -323,35 +317,9 @@ fn to_value(doing: &str, object: DynamicObject) -> Result<Value, KubernetesError
     serde_json::to_value(object).map_err(|source| KubernetesError::Unreadable { doing: doing.to_owned(), source })
 }
 
-/// What a `v5.channel.k8s.io` status says of the program's end; `None` where it says that nobody knows.
-fn exit_code(status: &Status) -> Option<i32> {
-    if status.status.as_deref() == Some("Success") {
-        return Some(0);
-    }
-    let causes = status.details.as_ref().and_then(|details| details.causes.as_ref())?;
-    let code = causes.iter().find(|cause| cause.reason.as_deref() == Some("ExitCode"))?;
-    code.message.as_deref()?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
-
-    fn status(value: Value) -> Status {
-        serde_json::from_value(value).unwrap()
-    }
-
-    #[test]
-    fn a_status_without_an_exit_code_is_unknown_and_never_zero() {
-        let lost = json!({"metadata": {}, "status": "Failure", "reason": "InternalError", "message": "gone"});
-        assert_eq!(exit_code(&status(lost)), None);
-        assert_eq!(exit_code(&status(json!({"metadata": {}, "status": "Success"}))), Some(0));
-        let seven = json!({"metadata": {}, "status": "Failure", "reason": "NonZeroExitCode",
-            "details": {"causes": [{"reason": "ExitCode", "message": "7"}]}});
-        assert_eq!(exit_code(&status(seven)), Some(7));
-    }
 
     #[tokio::test(start_paused = true)]
     async fn a_condition_that_never_holds_errs_with_the_last_thing_seen() {

@@ -16,6 +16,8 @@ pub mod environment;
 pub mod error;
 pub mod exit_code;
 pub mod fingerprint;
+#[cfg(feature = "kube")]
+pub mod gate;
 pub mod interrupt;
 pub mod journal;
 pub mod kubernetes;

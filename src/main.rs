@@ -23,6 +23,8 @@ fn main() -> ExitCode {
         redrill::environment::docker::reaper::HELPER => {
             return redrill::environment::docker::reaper::main(&arguments[1..]);
         }
+        #[cfg(feature = "kube")]
+        redrill::gate::bait::HELPER => return helper_end(redrill::gate::bait::main(&arguments[1..])),
         "__charts" => return helper_end(store::charts::main(arguments.split_off(1))),
         "__aws" => {
             return helper_end(store::aws::main(arguments.split_off(1)).map(|answer| {
@@ -105,6 +107,6 @@ async fn command(cli: Cli) -> exit_code::ExitCode {
         Command::Check(selection) => commands::check(&cli.scenarios, selection),
         Command::Doctor(arguments) => commands::doctor(&cli.scenarios, arguments).await,
         Command::Images(ImagesCommand::Build(selection)) => run::build_images(&cli.scenarios, &selection.names).await,
-        Command::Gc => commands::gc(&cli.reports).await,
+        Command::Gc(arguments) => commands::gc(&cli.reports, arguments).await,
     }
 }

@@ -118,7 +118,7 @@ async fn versions(prepared: &Prepared, environment: EnvironmentName, tools: &Too
     let of_machine = prepared.versions(environment, tools);
     match environment {
         #[cfg(feature = "docker")]
-        EnvironmentName::Docker => match place::versions(&prepared.scenarios, tools, &of_machine).await {
+        EnvironmentName::Docker | EnvironmentName::Kube => match place::versions(&prepared.scenarios, tools, &of_machine).await {
             Ok(versions) => versions,
             Err(error) => {
                 // Drills find out themselves that the engine cannot be asked.
@@ -170,7 +170,7 @@ impl Ready {
                 match self.obstacle.as_ref().or(missing.as_ref()) {
                     _ if interrupt.is_cancelled() => drill::not_run(record, drill::interrupted()),
                     Some(halt) => drill::not_run(record, halt.clone()),
-                    None => in_its_place(&assignment, scenario, &self.tools, record, interrupt).await,
+                    None => in_its_place(&assignment, scenario, self, arguments, record, interrupt).await,
                 }
             }
         });
@@ -181,7 +181,8 @@ impl Ready {
 async fn in_its_place(
     assignment: &Assignment<'_>,
     scenario: &PreparedScenario,
-    tools: &Tools,
+    Ready { tools, .. }: &Ready,
+    arguments: &RunArgs,
     mut record: Record,
     interrupt: &CancellationToken,
 ) -> DrillOutcome {
@@ -192,7 +193,12 @@ async fn in_its_place(
             Ok(existing) => place::docker(assignment, scenario, tools, &record, existing).await,
             Err(halt) => return drill::not_run(record, halt),
         },
-        other => return drill::not_run(record, not_built(other)),
+        #[cfg(feature = "kube")]
+        EnvironmentName::Kube => place::kube(assignment, scenario, tools, &record, &arguments.cluster).await,
+        other => {
+            let _ = arguments;
+            return drill::not_run(record, not_built(other));
+        }
     };
     match started {
         Ok(environment) => {
@@ -221,7 +227,7 @@ async fn machine(prepared: &Prepared, environment: EnvironmentName, install: boo
             }
             let what: Vec<_> = missing.iter().map(|finding| finding.what.as_str()).collect();
             let mut remedies: Vec<_> = missing.iter().map(|finding| finding.remedy.as_str()).collect();
-            if environment == EnvironmentName::Docker && !install {
+            if in_containers(environment) && !install {
                 remedies.push("`redrill images build` gets in a container what this machine cannot get by itself");
             }
             (tools, Some(Halt::unverified(format!("missing: {}", what.join(", ")), remedies.join("; "))))
@@ -239,7 +245,7 @@ async fn get_in_a_container(
     let missing = findings.iter().filter(|finding| finding.is_obstacle());
     let names = missing.filter_map(|finding| finding.what.split(' ').next().map(str::to_owned));
     let names: Vec<String> = names.filter(|name| doctor::by_name::is_known(name)).collect();
-    if environment != EnvironmentName::Docker || names.is_empty() {
+    if !in_containers(environment) || names.is_empty() {
         return Ok(findings);
     }
     #[cfg(feature = "docker")]
@@ -254,7 +260,7 @@ async fn get_in_a_container(
 async fn images(prepared: &Prepared, environment: EnvironmentName, tools: &Tools) -> Result<(), Halt> {
     match environment {
         #[cfg(feature = "docker")]
-        EnvironmentName::Docker => {
+        EnvironmentName::Docker | EnvironmentName::Kube => {
             let tell = |what: &str| console::err(&format!("build    {what}"));
             let built = place::build_images(&prepared.scenarios, tools, tell).await;
             built.map_err(|error| Halt::unverified(chain(&error), "run `redrill images build`"))
@@ -295,20 +301,29 @@ pub(crate) fn unverified(halt: Halt) -> ExitCode {
     ExitCode::Unverified
 }
 
+/// Whether drills there run in images that an engine builds.
+fn in_containers(environment: EnvironmentName) -> bool {
+    match environment {
+        EnvironmentName::Docker | EnvironmentName::Kube | EnvironmentName::Kind => true,
+        EnvironmentName::Local => false,
+    }
+}
+
 /// Whether this program can run drills there.
 pub(crate) fn is_built(environment: EnvironmentName) -> bool {
     match environment {
         EnvironmentName::Local => true,
         EnvironmentName::Docker => cfg!(feature = "docker"),
-        EnvironmentName::Kind | EnvironmentName::Kube => false,
+        EnvironmentName::Kube => cfg!(feature = "kube"),
+        EnvironmentName::Kind => false,
     }
 }
 
 pub(crate) fn not_built(environment: EnvironmentName) -> Halt {
     let name = format!("{environment:?}").to_lowercase();
-    if environment == EnvironmentName::Docker {
-        let remedy = "build it with `--features docker`, or run with --env local";
-        return Halt::unverified("this redrill was built without the docker environment", remedy);
+    if [EnvironmentName::Docker, EnvironmentName::Kube].contains(&environment) {
+        let remedy = format!("build it with `--features {name}`, or run with --env local");
+        return Halt::unverified(format!("this redrill was built without the {name} environment"), remedy);
     }
     Halt::unverified(format!("the {name} environment is not there yet"), "run with --env local")
 }

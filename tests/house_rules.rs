@@ -24,7 +24,7 @@ const SLEEPERS: [(&str, &str); 13] = [
     ("src/drill/pace.rs", "between two looks at whether the cluster has settled, with a deadline"),
     ("src/drill/loss_proof.rs", "between two looks at whether the data is gone, with a deadline"),
     ("src/store/s3.rs", "after accept(2) failed for want of descriptors"),
-    ("src/cluster/serve.rs", "after accept(2) failed for want of descriptors"),
+    ("src/cluster/front.rs", "after accept(2) failed for want of descriptors"),
     ("src/cluster/kubelet/probes.rs", "a probe's period and initial delay, as the manifest says"),
     ("src/cluster/kubelet/pod.rs", "back-off before a container starts again, as a kubelet's"),
     ("src/cluster/kubelet/container.rs", "grace periods, `sleep` hooks and back-off, as a kubelet's"),

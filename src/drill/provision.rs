@@ -105,7 +105,16 @@ async fn isolation(environment: &Environment, stage: &mut Stage, record: &mut Re
     let addresses = environment.outside_addresses();
     let detail =
         "tried this machine's own addresses, where something listens, and one that nothing leads to".to_owned();
-    let finding = match ask(&mut stage.prober, Request::Isolation { addresses }).await {
+    // Until it is closed no data lands; a way out that closes by then was never open to any.
+    let reached = loop {
+        let request = Request::Isolation { addresses: addresses.clone() };
+        let reached = ask(&mut stage.prober, request).await;
+        let is_open = matches!(&reached, Ok(Reply::Reached { addresses }) if !addresses.is_empty());
+        if !is_open || started.elapsed() >= environment.closes_within() {
+            break reached;
+        }
+    };
+    let finding = match reached {
         Ok(Reply::Reached { addresses }) if addresses.is_empty() => Ok((CheckResult::Held, detail)),
         Ok(Reply::Reached { addresses }) => {
             Ok((CheckResult::Differs { difference: format!("reached {}", addresses.join(", ")) }, detail))

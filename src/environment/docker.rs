@@ -80,7 +80,7 @@ impl Docker {
     /// Makes the drill's network and porter, serves the cluster into it, and connects to it. What was made before an error goes
     /// with it. Images have to be there: [`build_images`].
     pub async fn start(config: DockerConfig) -> Result<Self, EnvironmentError> {
-        let found = find_images(&container::connect().await?, &config).await?;
+        let found = find_images(&container::connect().await?, &config.images, &config.own, &config.existing).await?;
         let directory = RunDirectory::make(&config.name)?;
         let authority = Authority::new(&format!("redrill {}", config.name)).map_err(certificate_error)?;
         let lifeline = Lifeline::hold(&config.name)?;
@@ -212,12 +212,17 @@ impl Found {
 }
 
 /// Every image, as the engine has it; errs with all that it has not.
-async fn find_images(docker: &bollard::Docker, config: &DockerConfig) -> Result<Found, EnvironmentError> {
+async fn find_images(
+    docker: &bollard::Docker,
+    images: &BTreeMap<String, Recipe>,
+    own: &BTreeMap<String, Recipe>,
+    existing: &Found,
+) -> Result<Found, EnvironmentError> {
     // Where there is no base nothing is made from one.
     let base = base::on_engine(docker).await?.unwrap_or_default();
-    let mut found = config.existing.clone();
+    let mut found = existing.clone();
     let mut missing = Vec::new();
-    for (reference, recipe) in config.images.iter().chain(&config.own) {
+    for (reference, recipe) in images.iter().chain(own) {
         let built = build::reference(recipe, &base)?;
         match container::image(docker, &built).await? {
             Some(on_engine) => found.add(reference, on_engine),
@@ -234,6 +239,17 @@ async fn find_images(docker: &bollard::Docker, config: &DockerConfig) -> Result<
             ),
         }),
     }
+}
+
+/// What the engine calls the images behind these references, and what is in them; errs with all that it has not.
+#[cfg(feature = "kube")]
+pub async fn find_built(
+    images: &BTreeMap<String, Recipe>,
+    own: &BTreeMap<String, Recipe>,
+) -> Result<(BTreeMap<String, String>, BTreeMap<String, String>), EnvironmentError> {
+    let found = find_images(&container::connect().await?, images, own, &Found::default()).await?;
+    let references = found.images.into_iter().map(|(reference, image)| (reference, image.reference));
+    Ok((references.collect(), found.digests))
 }
 
 /// Builds what is not on the engine yet; `tell` hears of each thing as it begins.

@@ -78,6 +78,21 @@ pub async fn sweep() -> Result<Vec<String>, EnvironmentError> {
     Ok(swept)
 }
 
+/// The machine that locks are on, by its name.
+#[cfg(feature = "docker")]
+pub fn host() -> String {
+    nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// Whether nobody holds a run's lock. One that cannot be asked is taken for held.
+#[cfg(feature = "docker")]
+pub fn is_dead(lock: &Path) -> bool {
+    match File::open(lock) {
+        Ok(file) => file.try_lock().is_ok(),
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+    }
+}
+
 /// What the smallest drill fills: a database, its backup, what both become when restored.
 const ROOM: u64 = 512 << 20;
 
@@ -131,4 +146,21 @@ fn lock_of(path: &Path) -> PathBuf {
 
 fn doing(what: &str, path: &Path) -> impl FnOnce(std::io::Error) -> EnvironmentError + use<> {
     EnvironmentError::io(format!("{what} {}", path.display()))
+}
+
+#[cfg(all(test, feature = "docker"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_dead_when_its_lock_is_free_or_gone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("run.lock");
+        assert!(is_dead(&path));
+        let lock = File::create(&path).unwrap();
+        lock.lock().unwrap();
+        assert!(!is_dead(&path));
+        drop(lock);
+        assert!(is_dead(&path));
+    }
 }

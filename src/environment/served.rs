@@ -20,7 +20,7 @@ use crate::runtime::{Image, PodRuntime, RuntimeError};
 /// The cluster of a drill that has one, and the context that runbooks find.
 pub const CLUSTER: &str = "default";
 /// The cluster of the drill's own pods, where the system has several.
-const HOME: &str = "redrill";
+pub(super) const HOME: &str = "redrill";
 /// Where the first cluster's API answers inside the drill's network; the others follow.
 const API_PORT: u16 = 6443;
 
@@ -140,7 +140,7 @@ impl<R: Door + 'static> Served<R> {
 type Stores = BTreeMap<String, Arc<Store>>;
 
 /// The cluster of the drill's own pods first.
-fn cluster_names(of_system: &[String]) -> Vec<String> {
+pub(super) fn cluster_names(of_system: &[String]) -> Vec<String> {
     match of_system.is_empty() {
         true => vec![CLUSTER.to_owned()],
         false => std::iter::once(HOME.to_owned()).chain(of_system.iter().cloned()).collect(),
@@ -148,7 +148,7 @@ fn cluster_names(of_system: &[String]) -> Vec<String> {
 }
 
 /// One kubeconfig with the contexts of all; the first one's is the current one.
-fn merged(kubeconfigs: &[Secret]) -> Result<Secret, serde_yaml_ng::Error> {
+pub(super) fn merged(kubeconfigs: &[Secret]) -> Result<Secret, serde_yaml_ng::Error> {
     use serde_yaml_ng::{Value, from_str, to_string};
     let mut all = Value::Null;
     for kubeconfig in kubeconfigs {

@@ -64,6 +64,8 @@ fn outside(scenario: &Scenario) -> BTreeMap<String, String> {
 
 #[cfg(feature = "docker")]
 pub use in_containers::{build_images, docker, existing_images, versions};
+#[cfg(feature = "kube")]
+pub use in_containers::kube;
 
 #[cfg(feature = "docker")]
 mod in_containers {
@@ -123,6 +125,32 @@ mod in_containers {
             seed: assignment.rng,
         };
         Ok(Environment::Docker(Box::new(Docker::start(config).await?)))
+    }
+
+    /// Finds a place on a cluster that exists, whose nodes have the images that were built.
+    #[cfg(feature = "kube")]
+    pub async fn kube(
+        assignment: &Assignment<'_>,
+        scenario: &PreparedScenario,
+        tools: &Tools,
+        record: &Record,
+        arguments: &crate::cli::ClusterArgs,
+    ) -> Result<Environment, EnvironmentError> {
+        use crate::environment::kube::{Kube, KubeConfig};
+        let (mut images, digests) = docker::find_built(&recipes(scenario, tools)?, &own(scenario, tools)?).await?;
+        // What exists the nodes pull, by the name that the manifests have.
+        images.extend(scenario.checked.existing.keys().map(|reference| (reference.clone(), reference.clone())));
+        let config = KubeConfig {
+            name: name(assignment, record),
+            contexts: arguments.into(),
+            images,
+            digests,
+            outside: outside(&scenario.scenario),
+            clusters: scenario.checked.systems.names().map(str::to_owned).collect(),
+            services: services(&scenario.scenario),
+            namespace: scenario.scenario.system.namespace.clone(),
+        };
+        Ok(Environment::Kube(Box::new(Kube::start(config).await?)))
     }
 
     /// Builds what the scenarios' drills need on the engine and is not there yet.

@@ -15,6 +15,8 @@ use zeroize::Zeroizing;
 
 use crate::sandbox::protocol::Binding;
 
+pub(crate) mod attendant;
+mod names;
 mod rooms;
 mod serve;
 pub(crate) mod tunnel;
@@ -35,6 +37,9 @@ pub(crate) enum Ask {
     Connect(SocketAddr),
     /// From now on whoever connects to this port is brought out, as a conversation that begins with [`Caller`].
     Listen(u16),
+    /// From now on whoever sends a datagram to this port is brought out the same way, with its length before it, and so is what
+    /// comes back: as names are asked for (RFC 1035, 4.2.2).
+    ListenForNames(u16),
     /// Makes what all pods are shown: no name server, and the image's certificates with this one.
     Furnish {
         trusted_ca: Option<String>,

@@ -21,6 +21,7 @@ use tokio_util::io::StreamReader;
 
 use super::choice::{self, WAY_OUT};
 use super::porter::{Volume, Volumes, in_memory};
+use crate::environment::run_directory::host;
 use crate::runtime::{ContainerExit, ContainerId, PodId, RuntimeError, failed, not_found};
 
 pub(super) const RUN: &str = "redrill.run";
@@ -30,11 +31,6 @@ pub(super) const HOST: &str = "redrill.host";
 pub(super) const LOCK: &str = "redrill.lock";
 pub(super) const POD: &str = "redrill.pod";
 pub(super) const CONTAINER: &str = "redrill.container";
-
-/// The machine that redrill runs on, by its name.
-pub(super) fn host() -> String {
-    nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
-}
 
 /// Of engine 20.10, the oldest that this was tried on.
 const OLDEST_API: (u32, u32) = (1, 41);

@@ -1,7 +1,6 @@
 //! What runs left on an engine that are no more.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
 use std::path::Path;
 
 use testcontainers::bollard::Docker;
@@ -10,7 +9,8 @@ use testcontainers::bollard::query_parameters::{
     ListContainersOptionsBuilder, ListNetworksOptionsBuilder, ListVolumesOptionsBuilder,
 };
 
-use super::engine::{Engine, HOST, LOCK, RUN, connect, host};
+use super::engine::{Engine, HOST, LOCK, RUN, connect};
+use crate::environment::run_directory::{host, is_dead};
 use crate::runtime::{RuntimeError, failed};
 
 /// Removes what dead runs of this machine have on the engine: names of what was removed, and of what is still there. A live
@@ -42,29 +42,4 @@ async fn dead_runs(docker: &Docker) -> Result<Vec<String>, RuntimeError> {
     let of_run = |mut labels: HashMap<String, String>| Some((labels.remove(RUN)?, labels.remove(LOCK)?));
     let runs: BTreeMap<String, String> = labels.filter_map(of_run).collect();
     Ok(runs.into_iter().filter(|(_, lock)| is_dead(Path::new(lock))).map(|(run, _)| run).collect())
-}
-
-/// Whether nobody holds the lock. One that cannot be asked is taken for held.
-fn is_dead(lock: &Path) -> bool {
-    match File::open(lock) {
-        Ok(file) => file.try_lock().is_ok(),
-        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_run_is_dead_when_its_lock_is_free_or_gone() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("run.lock");
-        assert!(is_dead(&path));
-        let lock = File::create(&path).unwrap();
-        lock.lock().unwrap();
-        assert!(!is_dead(&path));
-        drop(lock);
-        assert!(is_dead(&path));
-    }
 }

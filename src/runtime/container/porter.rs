@@ -1,25 +1,18 @@
 //! The harness's side of the drill's porter ([`crate::runtime::porter`]).
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
 
+use futures::FutureExt as _;
 use testcontainers::bollard::models::{
     Mount as EngineMount, MountType, MountVolumeOptions, MountVolumeOptionsDriverConfig as Driver,
 };
-use tokio::io::{AsyncReadExt as _, BufReader, copy_bidirectional};
-use tokio::net::TcpStream;
-use tokio::task::JoinSet;
-use yamux::Mode;
 
 use super::engine::Engine;
 use super::exec::{self, Ends};
 use crate::runtime::binding::binding;
-use crate::runtime::porter::tunnel::{self, Opener, Stream};
-use crate::runtime::porter::{
-    Answer, Ask, CERTIFICATES, Caller, DISK, HELPER, MEMORY, Place, RESOLV_CONF, hear, hosts_of, say,
-};
+use crate::runtime::porter::attendant::{Attendant, Program, unexpected};
+use crate::runtime::porter::{Answer, Ask, CERTIFICATES, DISK, HELPER, MEMORY, Place, RESOLV_CONF, hosts_of};
 use crate::runtime::{ByteStream, ContainerSpec, ExecSession, ExecSpec, PodId, RuntimeError, failed};
 
 /// What the engine calls the porter's pod.
@@ -29,14 +22,9 @@ const PROGRAM: &str = "redrill";
 
 /// The porter of a drill. Dropping it ends the porter, and with it every connection that it carries.
 pub(super) struct Porter {
-    opener: Opener,
+    attendant: Attendant,
     address: IpAddr,
     volumes: Volumes,
-    /// Where those are brought who connect to a port.
-    doors: Arc<Mutex<BTreeMap<u16, SocketAddr>>>,
-    /// What it said on its standard error, which is nothing unless it ends.
-    complaint: Arc<Mutex<String>>,
-    _tasks: JoinSet<()>,
 }
 
 /// The two volumes of a drill, and how parts of them are mounted.
@@ -106,37 +94,12 @@ impl Porter {
         let address = engine.start_pod(&pod, NAME, image, volumes.whole()).await?;
         let exec = ExecSpec { argv: vec![PROGRAM.to_owned(), HELPER.to_owned()], stdin: true, tty: None };
         let session = exec::start(engine, ends, &engine.pod(&pod), &exec).await?;
-        let porter = Self::attend(session, address, volumes)?;
-        porter.done(Ask::Furnish { trusted_ca: ca.map(str::to_owned) }).await?;
-        Ok(porter)
-    }
-
-    fn attend(session: ExecSession, address: IpAddr, volumes: Volumes) -> Result<Self, RuntimeError> {
         let ExecSession { stdin, stdout, stderr, exit, .. } = session;
         let stdin = stdin.ok_or_else(|| failed("start the drill's porter", "the engine gave it no input"))?;
-        let (opener, mut callers, tunnel) = tunnel::over(tokio::io::join(stdout, stdin), Mode::Client);
-        let doors: Arc<Mutex<BTreeMap<u16, SocketAddr>>> = Arc::default();
-        let complaint: Arc<Mutex<String>> = Arc::default();
-        let mut tasks = JoinSet::new();
-        tasks.spawn(tunnel);
-        // Held until then, since who drops it kills the program.
-        tasks.spawn(async move { drop(exit.await) });
-        let heard = complaint.clone();
-        tasks.spawn(async move {
-            let mut said = String::new();
-            if let Some(mut stderr) = stderr
-                && stderr.read_to_string(&mut said).await.is_ok()
-            {
-                *heard.lock().unwrap_or_else(PoisonError::into_inner) = said;
-            }
-        });
-        let open = doors.clone();
-        tasks.spawn(async move {
-            while let Some(caller) = callers.recv().await {
-                tokio::spawn(bring_in(caller, open.clone()));
-            }
-        });
-        Ok(Self { opener, address, volumes, doors, complaint, _tasks: tasks })
+        let attendant = Attendant::of(Program { stdin, stdout, stderr, held: async move { drop(exit.await) }.boxed() });
+        let porter = Self { attendant, address, volumes };
+        porter.done(Ask::Furnish { trusted_ca: ca.map(str::to_owned) }).await?;
+        Ok(porter)
     }
 
     /// Its address in the drill's network.
@@ -146,22 +109,17 @@ impl Porter {
 
     /// Brings whoever connects to this port of its address to a listener of the harness.
     pub async fn listen(&self, port: u16, to: SocketAddr) -> Result<(), RuntimeError> {
-        self.doors.lock().unwrap_or_else(PoisonError::into_inner).insert(port, to);
-        self.done(Ask::Listen(port)).await
+        self.attendant.listen(port, to).await
     }
 
     /// A connection from inside the drill's network.
     pub async fn connect(&self, address: SocketAddr) -> Result<ByteStream, RuntimeError> {
-        let (answer, conversation) = self.ask(&Ask::Connect(address)).await?;
-        match answer {
-            Answer::Failed(reason) => Err(failed(format!("connect to {address}"), reason)),
-            Answer::Done | Answer::Names(_) | Answer::Prepared(_) => Ok(Box::new(conversation)),
-        }
+        self.attendant.connect(address).await
     }
 
     /// Names of the directories of all volumes.
     pub async fn volumes(&self) -> Result<Vec<String>, RuntimeError> {
-        match self.ask(&Ask::Volumes).await?.0 {
+        match self.attendant.ask(&Ask::Volumes).await?.0 {
             Answer::Names(names) => Ok(names),
             answer => Err(unexpected(answer)),
         }
@@ -171,7 +129,7 @@ impl Porter {
     pub async fn prepare(&self, engine: &Engine, spec: &ContainerSpec) -> Result<Vec<EngineMount>, RuntimeError> {
         let bindings = spec.mounts.iter().map(binding).collect();
         let ask = Ask::Prepare { container: engine.container(&spec.id), bindings, fs_group: spec.fs_group };
-        let places = match self.ask(&ask).await?.0 {
+        let places = match self.attendant.ask(&ask).await?.0 {
             Answer::Prepared(places) => places,
             answer => return Err(unexpected(answer)),
         };
@@ -200,42 +158,7 @@ impl Porter {
 
     /// Asks for something that has no answer but that it is done.
     pub async fn done(&self, ask: Ask) -> Result<(), RuntimeError> {
-        match self.ask(&ask).await?.0 {
-            Answer::Done => Ok(()),
-            answer => Err(unexpected(answer)),
-        }
-    }
-
-    async fn ask(&self, ask: &Ask) -> Result<(Answer, BufReader<Stream>), RuntimeError> {
-        let asked = async {
-            let mut conversation = BufReader::new(self.opener.open().await?);
-            say(&mut conversation, ask).await?;
-            let answer = hear(&mut conversation).await?;
-            Ok::<_, std::io::Error>((answer, conversation))
-        };
-        asked.await.map_err(|error| {
-            let complaint = self.complaint.lock().unwrap_or_else(PoisonError::into_inner).trim().to_owned();
-            failed("ask the drill's porter", format!("{error} {complaint}").trim_end())
-        })
-    }
-}
-
-fn unexpected(answer: Answer) -> RuntimeError {
-    let reason = match answer {
-        Answer::Failed(reason) => reason,
-        Answer::Done | Answer::Names(_) | Answer::Prepared(_) => "it gave another answer".to_owned(),
-    };
-    failed("have the drill's porter work", reason)
-}
-
-/// Who calls at a port that nobody listens behind any more is turned away by the end of the conversation.
-async fn bring_in(caller: Stream, doors: Arc<Mutex<BTreeMap<u16, SocketAddr>>>) {
-    let mut caller = BufReader::new(caller);
-    let Ok(Caller { port }) = hear(&mut caller).await else { return };
-    let door = doors.lock().unwrap_or_else(PoisonError::into_inner).get(&port).copied();
-    let Some(door) = door else { return };
-    if let Ok(mut stream) = TcpStream::connect(door).await {
-        let _ = copy_bidirectional(&mut caller, &mut stream).await;
+        self.attendant.done(ask).await
     }
 }
 

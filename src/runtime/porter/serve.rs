@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use tokio::io::{BufReader, copy_bidirectional};
 use tokio::net::unix::pipe;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use yamux::Mode;
 
 use super::rooms::Rooms;
 use super::tunnel::{self, Opener};
-use super::{Answer, Ask, Caller, Conversation, hear, say};
+use super::{Answer, Ask, Caller, Conversation, hear, names, say};
 
 /// Serves until the standard input ends.
 pub fn main() -> ExitCode {
@@ -54,6 +54,13 @@ async fn converse(mut conversation: Conversation, opener: Opener, rooms: Arc<Roo
         Ask::Listen(port) => match TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await {
             Ok(listener) => {
                 tokio::spawn(bring_out(listener, port, opener));
+                Answer::Done
+            }
+            Err(error) => Answer::Failed(error.to_string()),
+        },
+        Ask::ListenForNames(port) => match UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).await {
+            Ok(socket) => {
+                tokio::spawn(names::bring_out(socket, port, opener));
                 Answer::Done
             }
             Err(error) => Answer::Failed(error.to_string()),
