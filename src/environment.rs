@@ -1,9 +1,11 @@
 //! Where the system runs: gives a cluster, takes it down again, and says what was left.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::authority::Certificate;
 use crate::kubernetes::{Kubernetes, KubernetesError};
+use crate::probe::Refusals;
 use crate::redact::Secret;
 use crate::runtime::RuntimeError;
 use crate::scenario::EnvironmentName;
@@ -197,15 +199,15 @@ impl Environment {
         }
     }
 
-    /// How long what closes a drill may take until it does.
-    pub fn closes_within(&self) -> std::time::Duration {
+    /// How long what closes a drill may take until it does, and what it means then that a connection is refused.
+    pub fn closing(&self) -> (Duration, Refusals) {
         match self {
-            Self::Local(_) => std::time::Duration::ZERO,
+            Self::Local(_) => (Duration::ZERO, Refusals::FromThere),
             #[cfg(feature = "docker")]
-            Self::Docker(_) => std::time::Duration::ZERO,
-            // Policies are carried out after they are accepted, by something else.
+            Self::Docker(_) => (Duration::ZERO, Refusals::FromThere),
+            // Policies are carried out after they are accepted, by something that may answer in another's place.
             #[cfg(feature = "kube")]
-            Self::Kube(_) => std::time::Duration::from_secs(30),
+            Self::Kube(_) => (Duration::from_secs(30), Refusals::FromTheWay),
         }
     }
 

@@ -66,6 +66,15 @@ pub enum LoginTarget {
     },
 }
 
+/// What it means that a connection is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Refusals {
+    /// Something at the address said so: the packet got there.
+    FromThere,
+    /// What closes the drill may say so itself: somebody who listens has to have accepted.
+    FromTheWay,
+}
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "snake_case")]
 pub enum Request {
@@ -156,6 +165,7 @@ pub enum Request {
     /// Tries to reach each address (IP:port) from here; none may answer.
     Isolation {
         addresses: Vec<String>,
+        refusals: Refusals,
     },
     /// Asks once at each address: `http://IP:port/path` is to answer with a status of 200 to 399, `tcp://IP:port` to take a
     /// connection. Answered with those that do.

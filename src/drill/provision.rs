@@ -103,14 +103,15 @@ fn protect(systems: &Systems, scenario: &Scenario, redactor: &Redactor, record: 
 async fn isolation(environment: &Environment, stage: &mut Stage, record: &mut Record) -> Result<(), Halt> {
     let started = Instant::now();
     let addresses = environment.outside_addresses();
+    let (closes_within, refusals) = environment.closing();
     let detail =
         "tried this machine's own addresses, where something listens, and one that nothing leads to".to_owned();
     // Until it is closed no data lands; a way out that closes by then was never open to any.
     let reached = loop {
-        let request = Request::Isolation { addresses: addresses.clone() };
+        let request = Request::Isolation { addresses: addresses.clone(), refusals };
         let reached = ask(&mut stage.prober, request).await;
         let is_open = matches!(&reached, Ok(Reply::Reached { addresses }) if !addresses.is_empty());
-        if !is_open || started.elapsed() >= environment.closes_within() {
+        if !is_open || started.elapsed() >= closes_within {
             break reached;
         }
     };

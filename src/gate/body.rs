@@ -174,7 +174,7 @@ mod tests {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..4).prop_map(Value::Array),
                 prop::collection::btree_map(key, inner, 0..4).prop_map(|fields| {
-                    let named = |(key, value)| (key.to_owned(), if key == "namespace" { json!("ns") } else { value });
+                    let named = |(key, value): (&str, Value)| (key.to_owned(), if key == "namespace" { json!("ns") } else { value });
                     Value::Object(fields.into_iter().map(named).collect())
                 }),
             ]

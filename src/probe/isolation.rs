@@ -6,19 +6,24 @@ use std::time::Duration;
 use futures::future::join_all;
 use tokio::net::TcpStream;
 
+use super::Refusals;
+
 /// Nothing that is reachable from a drill's network is further away than this.
 const PATIENCE: Duration = Duration::from_millis(1500);
 
-/// Which of the addresses (`IP:port`) answered. A refusal is an answer too: the packet got there.
-pub async fn reached(addresses: &[String]) -> Vec<String> {
-    let tries = addresses.iter().map(|address| async move { answers(address).await.then(|| address.clone()) });
+/// Which of the addresses (`IP:port`) answered.
+pub async fn reached(addresses: &[String], refusals: Refusals) -> Vec<String> {
+    let tries = addresses.iter().map(|address| async move { answers(address, refusals).await.then(|| address.clone()) });
     join_all(tries).await.into_iter().flatten().collect()
 }
 
-async fn answers(address: &str) -> bool {
+async fn answers(address: &str, refusals: Refusals) -> bool {
     match tokio::time::timeout(PATIENCE, TcpStream::connect(address)).await {
         Ok(Ok(_)) => true,
-        Ok(Err(error)) => matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset),
+        Ok(Err(error)) => match refusals {
+            Refusals::FromThere => matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset),
+            Refusals::FromTheWay => false,
+        },
         Err(_) => false,
     }
 }
@@ -35,6 +40,7 @@ mod tests {
         let refused = closed.local_addr().unwrap().to_string();
         drop(closed);
         let addresses = [open, refused, "not an address".to_owned()];
-        assert_eq!(reached(&addresses).await, addresses[..2]);
+        assert_eq!(reached(&addresses, Refusals::FromThere).await, addresses[..2]);
+        assert_eq!(reached(&addresses, Refusals::FromTheWay).await, addresses[..1]);
     }
 }

@@ -141,7 +141,9 @@ async fn carry_out(request: Request) -> Result<Reply, Error> {
                 ScheduleRun::Ended { job, error } => Reply::ScheduleRan { job, error },
             }
         }
-        Request::Isolation { addresses } => Reply::Reached { addresses: isolation::reached(&addresses).await },
+        Request::Isolation { addresses, refusals } => {
+            Reply::Reached { addresses: isolation::reached(&addresses, refusals).await }
+        }
         Request::Answering { addresses } => Reply::Reached { addresses: health::answering(&addresses).await },
         Request::FirstWrite { target, deadline_millis } => {
             Reply::Wrote { at_micros: ledger::first_write(&target, deadline_millis).await? }
