@@ -199,6 +199,25 @@ impl Environment {
         }
     }
 
+    /// Whether it is redrill that closes a drill: one that is open then is redrill's own failure.
+    pub fn is_ours_to_close(&self) -> bool {
+        match self {
+            Self::Local(_) => true,
+            #[cfg(feature = "docker")]
+            Self::Docker(_) => true,
+            #[cfg(feature = "kube")]
+            Self::Kube(_) => false,
+        }
+    }
+
+    /// What to do about a drill that is open.
+    pub fn way_to_close(&self) -> &'static str {
+        match self.is_ours_to_close() {
+            true => "run `redrill doctor`",
+            false => "let the cluster's network enforce NetworkPolicies, or drill on another cluster",
+        }
+    }
+
     /// How long what closes a drill may take until it does, and what it means then that a connection is refused.
     pub fn closing(&self) -> (Duration, Refusals) {
         match self {

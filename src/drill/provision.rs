@@ -117,8 +117,12 @@ async fn isolation(environment: &Environment, stage: &mut Stage, record: &mut Re
     };
     let finding = match reached {
         Ok(Reply::Reached { addresses }) if addresses.is_empty() => Ok((CheckResult::Held, detail)),
-        Ok(Reply::Reached { addresses }) => {
+        Ok(Reply::Reached { addresses }) if environment.is_ours_to_close() => {
             Ok((CheckResult::Differs { difference: format!("reached {}", addresses.join(", ")) }, detail))
+        }
+        Ok(Reply::Reached { addresses }) => {
+            let reason = format!("the cluster does not carry out the policy that closes the drill: reached {}", addresses.join(", "));
+            Err(Halt::unverified(reason, "let the cluster's network enforce NetworkPolicies"))
         }
         Ok(other) => Err(Unanswered::unexpected(&other).into()),
         Err(unanswered) => Err(unanswered.into()),
@@ -127,7 +131,7 @@ async fn isolation(environment: &Environment, stage: &mut Stage, record: &mut Re
     finding::write(record, "nothing inside reaches outside", CheckKind::Isolation, Phase::Provision, started, finding);
     match held {
         true => Ok(()),
-        false => Err(Halt::unverified("the drill is not isolated, so no data lands in it", "run `redrill doctor`")),
+        false => Err(Halt::unverified("the drill is not isolated, so no data lands in it", environment.way_to_close())),
     }
 }
 

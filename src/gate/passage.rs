@@ -70,6 +70,8 @@ impl Passage {
     async fn answer(self: Arc<Self>, request: Request<Body>) -> Result<Response, Turned> {
         let (mut parts, body) = request.into_parts();
         strip(&mut parts.headers);
+        // However the caller speaks to the gate; the client has its own way with the cluster.
+        parts.version = http::Version::HTTP_11;
         match Target::of(parts.uri.path()) {
             Target::Unknown => Err(Turned(answer::status(
                 StatusCode::NOT_FOUND,
