@@ -218,6 +218,17 @@ impl Environment {
         }
     }
 
+    /// What of the environment is not as the page's own, with what that means.
+    pub fn provided(&self) -> &[(&'static str, &'static str)] {
+        match self {
+            Self::Local(_) => &[],
+            #[cfg(feature = "docker")]
+            Self::Docker(_) => &[],
+            #[cfg(feature = "kube")]
+            Self::Kube(kube) => kube.provided(),
+        }
+    }
+
     /// How long what closes a drill may take until it does, and what it means then that a connection is refused.
     pub fn closing(&self) -> (Duration, Refusals) {
         match self {

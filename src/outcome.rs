@@ -172,6 +172,8 @@ pub enum CheckResult {
     Held,
     Differs { difference: String },
     NotRun { reason: String },
+    /// It differs, and the scenario says in writing that it may: so it is with nothing but isolation.
+    Accepted { difference: String, by: String },
 }
 
 /// What a check is evidence of. A pass needs a held one of each of `Loss`, `Content`, `PointInTime` and `Isolation`.

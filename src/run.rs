@@ -107,6 +107,7 @@ async fn make_ready(scenarios: &Path, arguments: &RunArgs) -> Result<Ready, Prob
         None => versions(&prepared, environment, &tools).await,
         Some(_) => prepared.versions(environment, &tools),
     };
+    let versions = with_cluster(versions, environment, arguments).await;
     // What helm has to render is known once helm is there.
     let is_known = prepared.is_for(&versions) && prepared.is_rendered();
     let prepared = if is_known { prepared } else { prepare(&versions)? };
@@ -128,6 +129,21 @@ async fn versions(prepared: &Prepared, environment: EnvironmentName, tools: &Too
         },
         _ => of_machine,
     }
+}
+
+/// With the version of the cluster that was named. Where it cannot be asked, drills find that out themselves.
+async fn with_cluster(mut versions: Versions, environment: EnvironmentName, arguments: &RunArgs) -> Versions {
+    #[cfg(feature = "kube")]
+    if environment == EnvironmentName::Kube {
+        match crate::environment::kube::version(&(&arguments.cluster).into()).await {
+            Ok(version) => versions.values_mut().for_each(|known| {
+                known.insert("Kubernetes".to_owned(), version.clone());
+            }),
+            Err(error) => tracing::info!("the cluster's version is not known: {}", chain(&error)),
+        }
+    }
+    let _ = (environment, arguments, &mut versions);
+    versions
 }
 
 impl Ready {

@@ -35,7 +35,7 @@ pub use discover::Scenarios;
 pub use document::RunbookSource;
 pub use drill::{Archive, Archiving, Checkpoint, Drill, Part, Readiness, RecoveryPoint, Serving, Writers};
 pub use loss::{Escrow, Loss};
-pub use promise::{BackupDuration, DrillAcceptance, EnvironmentName, Objective, Schedule};
+pub use promise::{BackupDuration, DrillAcceptance, EnvironmentName, Objective, OpenCluster, Schedule};
 pub use step::{
     Binding, Change, Deed, Edit, Erratum, ErratumKind, Find, SlotBinding, SlotSource, StepRef, Terminal, Waived, Waiver,
 };
@@ -88,6 +88,8 @@ pub struct Scenario {
     pub schedule: Option<Schedule>,
     pub objectives: Vec<Objective>,
     pub accept: Vec<DrillAcceptance>,
+    /// That drills may run on a cluster that does not close them.
+    pub open_cluster: Option<OpenCluster>,
 }
 
 /// What is drilled.

@@ -132,6 +132,9 @@ impl Record {
         let result = match result {
             CheckResult::Differs { difference } => CheckResult::Differs { difference: self.clean(&difference) },
             CheckResult::NotRun { reason } => CheckResult::NotRun { reason: self.clean(&reason) },
+            CheckResult::Accepted { difference, by } => {
+                CheckResult::Accepted { difference: self.clean(&difference), by: self.clean(&by) }
+            }
             CheckResult::Held => CheckResult::Held,
         };
         let duration = started.elapsed();

@@ -54,6 +54,7 @@ pub struct Kube {
     stranger: SocketAddr,
     trouble: Trouble,
     lost: CancellationToken,
+    dedicated: bool,
     running: Mutex<Option<Running>>,
 }
 
@@ -98,6 +99,7 @@ impl Kube {
                     stranger,
                     trouble,
                     lost,
+                    dedicated: config.contexts.dedicated,
                     running,
                 })
             }
@@ -129,6 +131,19 @@ impl Kube {
         let mut addresses = self.bait.addresses(&[]);
         addresses.push(self.stranger.to_string());
         addresses
+    }
+
+    /// What stands between the page and the cluster.
+    pub fn provided(&self) -> &[(&'static str, &'static str)] {
+        const NAMES: (&str, &str) = (
+            "names of services",
+            "a name server inside the drill leads them to it; pods are told of it, of the drill's authority and of images that the nodes have",
+        );
+        const MAPPED: (&str, &str) = (
+            "namespace mapped",
+            "every step is typed as the page has it, and its namespaces have names of the drill's own on this cluster",
+        );
+        if self.dedicated { &[NAMES] } else { &[MAPPED, NAMES] }
     }
 
     pub fn directory(&self) -> &Path {
@@ -307,6 +322,13 @@ fn marks(name: &str, directory: &RunDirectory) -> Marks {
         host: run_directory::host(),
         lock: directory.lock_path().display().to_string(),
     }
+}
+
+/// Of the first cluster that was named, as numbers.
+pub async fn version(contexts: &Contexts) -> Result<String, EnvironmentError> {
+    let connections = contexts.all().await?;
+    let Some(connection) = connections.first() else { return Ok(String::new()) };
+    Ok(connection.kubernetes.version().await?.trim_start_matches('v').to_owned())
 }
 
 /// Takes away what dead runs of this machine have on the cluster: what was removed, and what is still there.

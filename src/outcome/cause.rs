@@ -197,6 +197,9 @@ impl DrillOutcome {
                 .iter()
                 .any(|check| check.kind == kind && phases.contains(&check.phase) && check.result == CheckResult::Held)
         };
+        let is_open_in_writing = |check: &CheckOutcome| {
+            check.kind == CheckKind::Isolation && matches!(check.result, CheckResult::Accepted { .. })
+        };
         // What a person is said to have done is declared, not seen, so it proves no step.
         let ran = |phase: Phase| {
             let mut of_phase = self.steps.iter().filter(|step| step.phase == phase);
@@ -219,7 +222,7 @@ impl DrillOutcome {
             .to_vec(),
         };
         let mut missing: Vec<&str> = proofs.iter().filter(|(shown, _)| !shown).map(|(_, what)| *what).collect();
-        if !held(CheckKind::Isolation, &Phase::ALL) {
+        if !held(CheckKind::Isolation, &Phase::ALL) && !self.checks.iter().any(is_open_in_writing) {
             missing.push("that nothing inside reached outside");
         }
         if missing.is_empty() {
@@ -303,6 +306,10 @@ fn step_cause(index: usize, step: &StepOutcome) -> Option<Cause> {
 fn check_cause(index: usize, check: &CheckOutcome) -> Option<Cause> {
     let (verdict, text) = match &check.result {
         CheckResult::Held => return None,
+        CheckResult::Accepted { .. } if check.kind == CheckKind::Isolation => return None,
+        CheckResult::Accepted { difference, .. } => {
+            (Verdict::Failed, format!("check `{}` differs, and nobody may accept that: {difference}", check.name))
+        }
         CheckResult::Differs { difference } => {
             (Verdict::Failed, format!("check `{}` differs: {difference}", check.name))
         }

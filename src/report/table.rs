@@ -182,6 +182,9 @@ pub fn check_row(check: &CheckOutcome) -> CheckRow {
         CheckResult::Held => (word("ok", Tone::Good), check.detail.clone()),
         CheckResult::Differs { difference } => (word("DIFFERS", Tone::Bad), difference.clone()),
         CheckResult::NotRun { reason } => (word("NOT RUN", Tone::Bad), reason.clone()),
+        CheckResult::Accepted { difference, by } => {
+            (word("NOT ENFORCED", Tone::Bad), format!("{difference}; accepted {by}"))
+        }
     };
     CheckRow {
         result,

@@ -121,6 +121,7 @@ impl<'r> ScenarioReader<'r> {
         let slots = fields.or_default("slots", |node| r.list(node, |node| self.slot(node)));
         let schedule = fields.optional("schedule", |node| self.schedule(node));
         let objectives = fields.or_default("objectives", |node| self.objectives(node));
+        let open_cluster = fields.optional("open-cluster", |node| self.open_cluster(node));
         let accept = fields.or_default("accept", |node| r.list(node, |node| self.acceptance(node)));
         fields.close();
         Some(Scenario {
@@ -152,6 +153,7 @@ impl<'r> ScenarioReader<'r> {
             schedule: schedule?,
             objectives: objectives?,
             accept: accept?,
+            open_cluster: open_cluster?,
         })
     }
 
@@ -276,6 +278,16 @@ impl<'r> ScenarioReader<'r> {
         fields.close();
         let acceptance = Acceptance { verdict: verdict?, reason: reason?, owner: owner?, until: until? };
         Some(DrillAcceptance { drills: drills?, acceptance, source: r.source(node.line) })
+    }
+
+    fn open_cluster(&self, node: &Node) -> Option<OpenCluster> {
+        let r = self.reader;
+        let mut fields = r.fields(node)?;
+        let reason = fields.required("reason", |node| r.text(node));
+        let owner = fields.required("owner", |node| r.text(node));
+        let until = fields.required("until", |node| self.last_day(node));
+        fields.close();
+        Some(OpenCluster { reason: reason?, owner: owner?, until: until? })
     }
 
     fn last_day(&self, node: &Node) -> Option<Date> {

@@ -34,6 +34,22 @@ pub struct Objective {
     pub source: SourceRef,
 }
 
+/// In writing, that drills may run on a cluster that does not carry out the policy that closes them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenCluster {
+    pub reason: String,
+    pub owner: String,
+    /// The last day.
+    pub until: jiff::civil::Date,
+}
+
+impl OpenCluster {
+    /// As reports say it.
+    pub fn words(&self) -> String {
+        format!("until {} by {}: {}", self.until, self.owner, self.reason)
+    }
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub struct DrillAcceptance {
     /// Empty: all drills.
