@@ -8,9 +8,9 @@ pub use default::pull_policy;
 
 use crate::redact::Secret;
 use crate::runtime::{Image, PodRuntime};
-use reconcile::{Config, Reconciler};
 use front::FrontError;
 use kubelet::{Images, Outside};
+use reconcile::{Config, Reconciler};
 use serve::{Containers, Server, ServerConfig};
 use store::Store;
 

@@ -109,7 +109,8 @@ impl Gate {
         let porter = attend(&kubernetes, &namespace).await?;
         let furnishing = Arc::new(Furnishing { images, name_server: address.to_string() });
         let closing = Closing::default();
-        let scopes = kubernetes.served().map(|(kind, abilities)| ((kind.group, kind.version, kind.plural), abilities.scope));
+        let scopes =
+            kubernetes.served().map(|(kind, abilities)| ((kind.group, kind.version, kind.plural), abilities.scope));
         let passage = Arc::new(Passage {
             client,
             rooms: rooms.clone(),
@@ -166,7 +167,8 @@ pub async fn stranger(rooms: &Rooms, image: &str) -> Result<SocketAddr, Environm
     let namespace = rooms.make_outside(STRANGER).await?;
     let argv = json!(["redrill", bait::HELPER, bait::PORT.to_string()]);
     let mut stranger = pod(STRANGER, &namespace, image, argv);
-    stranger["spec"]["containers"][0]["readinessProbe"] = json!({"tcpSocket": {"port": bait::PORT}, "periodSeconds": 1});
+    stranger["spec"]["containers"][0]["readinessProbe"] =
+        json!({"tcpSocket": {"port": bait::PORT}, "periodSeconds": 1});
     kubernetes.create(&stranger).await?;
     Ok(SocketAddr::new(running(kubernetes, STRANGER, &namespace).await?, bait::PORT))
 }

@@ -119,14 +119,16 @@ async fn versions(prepared: &Prepared, environment: EnvironmentName, tools: &Too
     let of_machine = prepared.versions(environment, tools);
     match environment {
         #[cfg(feature = "docker")]
-        EnvironmentName::Docker | EnvironmentName::Kube => match place::versions(&prepared.scenarios, tools, &of_machine).await {
-            Ok(versions) => versions,
-            Err(error) => {
-                // Drills find out themselves that the engine cannot be asked.
-                tracing::info!("versions in images are not known: {}", chain(&error));
-                of_machine
+        EnvironmentName::Docker | EnvironmentName::Kube => {
+            match place::versions(&prepared.scenarios, tools, &of_machine).await {
+                Ok(versions) => versions,
+                Err(error) => {
+                    // Drills find out themselves that the engine cannot be asked.
+                    tracing::info!("versions in images are not known: {}", chain(&error));
+                    of_machine
+                }
             }
-        },
+        }
         _ => of_machine,
     }
 }

@@ -129,7 +129,10 @@ async fn isolation(
             Ok((CheckResult::Differs { difference: format!("reached {}", addresses.join(", ")) }, detail))
         }
         Ok(Reply::Reached { addresses }) => {
-            let open = format!("the cluster does not carry out the policy that closes a drill: reached {}", addresses.join(", "));
+            let open = format!(
+                "the cluster does not carry out the policy that closes a drill: reached {}",
+                addresses.join(", ")
+            );
             match &scenario.open_cluster {
                 Some(accepted) => Ok((CheckResult::Accepted { difference: open, by: accepted.words() }, detail)),
                 None => Err(Halt::unverified(open, environment.way_to_close())),

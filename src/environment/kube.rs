@@ -298,9 +298,7 @@ fn outside(
     let mut outside: BTreeMap<String, ServiceAt> = stores.collect();
     if cluster == home {
         let services = config.services.iter();
-        outside.extend(
-            services.map(|(host, (cluster, namespace, name))| (host.clone(), at(cluster, namespace, name))),
-        );
+        outside.extend(services.map(|(host, (cluster, namespace, name))| (host.clone(), at(cluster, namespace, name))));
     }
     outside
 }

@@ -129,12 +129,7 @@ fn service_of(name: &str) -> Option<(Option<&str>, &str, &str)> {
 }
 
 /// Of a Service that has one its own, else of its pods that are ready.
-async fn addresses(
-    rooms: &Rooms,
-    namespace: &str,
-    name: &str,
-    host: Option<&str>,
-) -> Result<Found, KubernetesError> {
+async fn addresses(rooms: &Rooms, namespace: &str, name: &str, host: Option<&str>) -> Result<Found, KubernetesError> {
     let Some(namespace) = rooms.real(namespace).ok().filter(|real| rooms.owns(real)) else {
         return Ok(Found::Nothing);
     };

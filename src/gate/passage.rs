@@ -160,7 +160,8 @@ impl Passage {
         }
         let of_cluster = objects.namespace.is_none() && !objects.are_namespaces();
         let changes = objects.name.is_some() && !is_read;
-        if of_cluster && changes && !self.made.lock().unwrap_or_else(PoisonError::into_inner).contains(&objects.path()) {
+        if of_cluster && changes && !self.made.lock().unwrap_or_else(PoisonError::into_inner).contains(&objects.path())
+        {
             return Err(forbidden(&format!("{} {name} was there before this drill", objects.describe())));
         }
         if of_cluster && method == Method::DELETE && objects.name.is_none() {
@@ -170,15 +171,10 @@ impl Passage {
     }
 
     /// The body to send on.
-    fn body(
-        &self,
-        objects: &Objects,
-        on_cluster: &Objects,
-        parts: &mut Parts,
-        body: &[u8],
-    ) -> Result<Vec<u8>, Turned> {
-        let mut sent = body::read(&parts.headers, body)
-            .map_err(|reason| Turned(answer::status(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", &reason)))?;
+    fn body(&self, objects: &Objects, on_cluster: &Objects, parts: &mut Parts, body: &[u8]) -> Result<Vec<u8>, Turned> {
+        let mut sent = body::read(&parts.headers, body).map_err(|reason| {
+            Turned(answer::status(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", &reason))
+        })?;
         let refused = |reason: String| forbidden(&reason);
         match &sent {
             Sent::Nothing => {}
@@ -223,7 +219,10 @@ impl Passage {
         match sent {
             Sent::Nothing => Ok(()),
             Sent::Object(object) | Sent::Apply(object) => {
-                if of_cluster && (method == Method::POST || method == Method::PATCH) && object["kind"] != "SelfSubjectAccessReview" {
+                if of_cluster
+                    && (method == Method::POST || method == Method::PATCH)
+                    && object["kind"] != "SelfSubjectAccessReview"
+                {
                     self.rooms.mark(object);
                     if objects.are_namespaces() {
                         self.rooms.mark_inside(object);
@@ -237,7 +236,7 @@ impl Passage {
             Sent::Operations(operations) => operations.iter_mut().try_for_each(|operation| {
                 let path = operation["path"].as_str().unwrap_or_default().to_owned();
                 match operation.get_mut("value") {
-                    Some(value) => self.furnishing.furnish_operation(&path, value).map_err(unknown),
+                    Some(value) => self.furnishing.furnish_operation(&path, namespace, value).map_err(unknown),
                     None => Ok(()),
                 }
             }),
@@ -260,7 +259,11 @@ impl Passage {
     pub(super) fn unanswered(&self, error: &kube::Error) -> Turned {
         let reason = crate::error::chain(error);
         self.trouble.note(&format!("the cluster did not answer: {reason}"));
-        Turned(answer::status(StatusCode::GATEWAY_TIMEOUT, "Timeout", &format!("the cluster does not answer: {reason}")))
+        Turned(answer::status(
+            StatusCode::GATEWAY_TIMEOUT,
+            "Timeout",
+            &format!("the cluster does not answer: {reason}"),
+        ))
     }
 
     async fn seen(
@@ -286,7 +289,11 @@ impl Passage {
             Ok(bytes) => bytes.to_bytes(),
             Err(error) => {
                 self.trouble.note(&format!("the cluster broke off its answer: {error}"));
-                return Err(Turned(answer::status(StatusCode::GATEWAY_TIMEOUT, "Timeout", "the cluster broke off its answer")));
+                return Err(Turned(answer::status(
+                    StatusCode::GATEWAY_TIMEOUT,
+                    "Timeout",
+                    "the cluster broke off its answer",
+                )));
             }
         };
         if parts.status.is_success() && objects.namespace.is_none() && method != Method::GET {
@@ -312,7 +319,9 @@ impl Passage {
                     return Ok(());
                 }
                 let settled = self.rooms.settle_in(&object).await;
-                settled.map_err(|error| forbidden(&format!("the namespace cannot be closed: {}", crate::error::chain(&error))))
+                settled.map_err(|error| {
+                    forbidden(&format!("the namespace cannot be closed: {}", crate::error::chain(&error)))
+                })
             }
             // One that is on its way out is still there, and still ours.
             (true, _) => Ok(()),
@@ -354,7 +363,10 @@ impl Passage {
                 Some(all) => joined(all, list),
             });
         }
-        Ok(answer::respond(StatusCode::OK, &all.unwrap_or_else(|| json!({"kind": "List", "apiVersion": "v1", "items": []}))))
+        Ok(answer::respond(
+            StatusCode::OK,
+            &all.unwrap_or_else(|| json!({"kind": "List", "apiVersion": "v1", "items": []})),
+        ))
     }
 }
 
@@ -373,7 +385,8 @@ fn strip(headers: &mut HeaderMap) {
     for name in [header::HOST, header::AUTHORIZATION, header::ACCEPT_ENCODING] {
         headers.remove(name);
     }
-    let impersonation: Vec<_> = headers.keys().filter(|name| name.as_str().starts_with("impersonate-")).cloned().collect();
+    let impersonation: Vec<_> =
+        headers.keys().filter(|name| name.as_str().starts_with("impersonate-")).cloned().collect();
     for name in impersonation {
         headers.remove(name);
     }
@@ -381,7 +394,9 @@ fn strip(headers: &mut HeaderMap) {
     let readable: Vec<&str> = accept
         .split(',')
         .map(str::trim)
-        .filter(|form| !form.starts_with("application/vnd.kubernetes.protobuf") && !form.starts_with("application/cbor"))
+        .filter(|form| {
+            !form.starts_with("application/vnd.kubernetes.protobuf") && !form.starts_with("application/cbor")
+        })
         .collect();
     let readable = if readable.join("").is_empty() { "application/json".to_owned() } else { readable.join(", ") };
     if let Ok(value) = readable.parse() {

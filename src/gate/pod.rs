@@ -70,13 +70,25 @@ impl Furnishing {
     }
 
     /// The same for the value of one operation of a JSON patch (RFC 6902), which stands at `path`.
-    pub fn furnish_operation(&self, path: &str, value: &mut Value) -> Result<(), UnknownImage> {
+    pub fn furnish_operation(&self, path: &str, namespace: &str, value: &mut Value) -> Result<(), UnknownImage> {
         let segments: Vec<&str> = path.split('/').collect();
         match segments.as_slice() {
             [.., list, _, "image"] if CONTAINERS.contains(list) => self.rename(value),
             [.., list, _] if CONTAINERS.contains(list) => self.furnish_container(value),
             [.., list] if CONTAINERS.contains(list) => {
                 value.as_array_mut().into_iter().flatten().try_for_each(|container| self.furnish_container(container))
+            }
+            // All of a pod at once, as a rollout that is undone puts it back.
+            [.., "template"] if value["spec"]["containers"].is_array() => {
+                self.furnish_spec(Extent::Whole, namespace, &mut value["spec"])
+            }
+            [.., "spec"] if value["containers"].is_array() => self.furnish_spec(Extent::Whole, namespace, value),
+            [.., "spec"] if value["template"]["spec"]["containers"].is_array() => {
+                self.furnish_spec(Extent::Whole, namespace, &mut value["template"]["spec"])
+            }
+            [.., "volumes"] if value.is_array() => {
+                push_named(value, volume());
+                Ok(())
             }
             _ => Ok(()),
         }
@@ -88,15 +100,15 @@ impl Furnishing {
                 self.furnish_container(container)?;
             }
         }
-        let volume = json!({"name": AUTHORITIES, "configMap": {"name": AUTHORITIES}});
         match (extent, spec.get("volumes").is_some_and(Value::is_array)) {
-            (Extent::Whole, false) => spec["volumes"] = json!([volume]),
+            (Extent::Whole, false) => spec["volumes"] = json!([volume()]),
             // A change that names none leaves those that are there.
             (Extent::Change, false) => {}
-            (_, true) => push_named(&mut spec["volumes"], volume),
+            (_, true) => push_named(&mut spec["volumes"], volume()),
         }
         if extent == Extent::Whole {
-            let domains = [format!("{namespace}.svc.cluster.local"), "svc.cluster.local".into(), "cluster.local".into()];
+            let domains =
+                [format!("{namespace}.svc.cluster.local"), "svc.cluster.local".into(), "cluster.local".into()];
             // Who asks for an account of his own means it; nobody else needs one on a cluster that is not the page's.
             if spec.get("automountServiceAccountToken").is_none() && spec.get("serviceAccountName").is_none() {
                 spec["automountServiceAccountToken"] = json!(false);
@@ -117,7 +129,8 @@ impl Furnishing {
             }
         }
         // One that is only named, to have something else of it changed, keeps what it has.
-        if container.get("image").is_none() && container.get("volumeMounts").is_none() && container.get("env").is_none() {
+        if container.get("image").is_none() && container.get("volumeMounts").is_none() && container.get("env").is_none()
+        {
             return Ok(());
         }
         let mounts = container["volumeMounts"].take();
@@ -173,6 +186,10 @@ impl Furnishing {
             container["image"] = json!(documented);
         }
     }
+}
+
+fn volume() -> Value {
+    json!({"name": AUTHORITIES, "configMap": {"name": AUTHORITIES}})
 }
 
 fn push_named(list: &mut Value, item: Value) {
@@ -238,7 +255,8 @@ mod tests {
         let before = change.clone();
         furnishing().furnish("deployments", Extent::Change, "taiga", &mut change).unwrap();
         assert_eq!(change, before);
-        let mut change = json!({"spec": {"template": {"spec": {"containers": [{"name": "db", "image": "postgres:15"}]}}}});
+        let mut change =
+            json!({"spec": {"template": {"spec": {"containers": [{"name": "db", "image": "postgres:15"}]}}}});
         furnishing().furnish("deployments", Extent::Change, "taiga", &mut change).unwrap();
         let container = &change["spec"]["template"]["spec"]["containers"][0];
         assert_eq!(container["image"], "redrill/postgres:abc");
@@ -247,8 +265,21 @@ mod tests {
         furnishing().furnish("deployments", Extent::Change, "taiga", &mut scale).unwrap();
         assert_eq!(scale, json!({"spec": {"replicas": 0}}));
         let mut image = json!("postgres:15");
-        furnishing().furnish_operation("/spec/template/spec/containers/0/image", &mut image).unwrap();
+        furnishing().furnish_operation("/spec/template/spec/containers/0/image", "taiga", &mut image).unwrap();
         assert_eq!(image, "redrill/postgres:abc");
+    }
+
+    #[test]
+    fn a_rollout_that_is_undone_is_furnished_like_one_that_is_made() {
+        let mut made = deployment();
+        furnishing().furnish("deployments", Extent::Whole, "taiga", &mut made).unwrap();
+        for (path, at) in
+            [("/spec/template", "/spec/template"), ("/spec/template/spec", "/spec/template/spec"), ("/spec", "/spec")]
+        {
+            let mut value = deployment().pointer(at).unwrap().clone();
+            furnishing().furnish_operation(path, "taiga", &mut value).unwrap();
+            assert_eq!(&value, made.pointer(at).unwrap(), "{path}");
+        }
     }
 
     #[test]
@@ -258,6 +289,6 @@ mod tests {
         let error = furnishing().furnish("cronjobs", Extent::Whole, "x", &mut job).unwrap_err();
         assert_eq!(error, UnknownImage("busybox".to_owned()));
         let mut image = json!("busybox");
-        assert!(furnishing().furnish_operation("/spec/containers/0/image", &mut image).is_err());
+        assert!(furnishing().furnish_operation("/spec/containers/0/image", "x", &mut image).is_err());
     }
 }

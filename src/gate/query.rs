@@ -14,11 +14,19 @@ fn parameters(uri: &Uri) -> Vec<(String, String)> {
 
 /// Whether changes are asked for as they come.
 pub fn is_watch(uri: &Uri) -> bool {
-    parameters(uri).iter().any(|(name, value)| name == "watch" && ["1", "true", "t", "True", "TRUE", "T"].contains(&value.as_str()))
+    parameters(uri)
+        .iter()
+        .any(|(name, value)| name == "watch" && ["1", "true", "t", "True", "TRUE", "T"].contains(&value.as_str()))
 }
 
 /// Sets path and query. Of namespaces the drill's alone are asked for; of what is deleted together redrill's own is left out.
-pub fn map(parts: &mut Parts, objects: &Objects, on_cluster: &Objects, naming: &Naming, drill: &str) -> Result<(), String> {
+pub fn map(
+    parts: &mut Parts,
+    objects: &Objects,
+    on_cluster: &Objects,
+    naming: &Naming,
+    drill: &str,
+) -> Result<(), String> {
     let mut parameters = parameters(&parts.uri);
     for (name, value) in &mut parameters {
         if name == "fieldSelector" {
@@ -91,13 +99,17 @@ mod tests {
     #[test]
     fn the_words_of_a_command_stay_in_their_order() {
         let exec = "/api/v1/namespaces/taiga/pods/db/exec?command=sh&command=-c&command=echo+a%26b&stdin=true";
-        let on_cluster = "/api/v1/namespaces/rd-0123456789-taiga/pods/db/exec command=sh command=-c command=echo a&b stdin=true";
+        let on_cluster =
+            "/api/v1/namespaces/rd-0123456789-taiga/pods/db/exec command=sh command=-c command=echo a&b stdin=true";
         assert_eq!(mapped(Method::GET, exec), on_cluster);
     }
 
     #[test]
     fn only_the_drill_s_namespaces_are_listed_and_what_closes_it_is_not_deleted() {
-        assert_eq!(mapped(Method::GET, "/api/v1/namespaces"), "/api/v1/namespaces labelSelector=redrill.dev/drill=0123456789");
+        assert_eq!(
+            mapped(Method::GET, "/api/v1/namespaces"),
+            "/api/v1/namespaces labelSelector=redrill.dev/drill=0123456789"
+        );
         let one = "/api/v1/namespaces?fieldSelector=metadata.name%3Dtaiga&labelSelector=a%3Db&watch=true";
         let expected = "/api/v1/namespaces fieldSelector=metadata.name=rd-0123456789-taiga \
                         labelSelector=a=b,redrill.dev/drill=0123456789 watch=true";
@@ -105,7 +117,10 @@ mod tests {
         let all = "/api/v1/namespaces/taiga/configmaps";
         let expected = "/api/v1/namespaces/rd-0123456789-taiga/configmaps labelSelector=redrill.dev/own!=true";
         assert_eq!(mapped(Method::DELETE, all), expected);
-        let events = "/api/v1/namespaces/taiga/events?fieldSelector=involvedObject.namespace%3Dtaiga%2CinvolvedObject.name%3Dx";
-        assert!(mapped(Method::GET, events).ends_with("involvedObject.namespace=rd-0123456789-taiga,involvedObject.name=x"));
+        let events =
+            "/api/v1/namespaces/taiga/events?fieldSelector=involvedObject.namespace%3Dtaiga%2CinvolvedObject.name%3Dx";
+        assert!(
+            mapped(Method::GET, events).ends_with("involvedObject.namespace=rd-0123456789-taiga,involvedObject.name=x")
+        );
     }
 }

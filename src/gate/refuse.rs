@@ -124,7 +124,9 @@ pub fn operation(objects: &Objects, path: &str, value: &Value) -> Result<(), Str
     let found = if single { volume(value) } else { field(named, value) }
         .or_else(|| anywhere(value))
         .or_else(|| (objects.resource == "persistentvolumeclaims").then(|| claim(&wrapped(named, value)))?)
-        .or_else(|| (objects.resource == "services").then(|| service(&serde_json::json!({"spec": wrapped(named, value)})))?);
+        .or_else(|| {
+            (objects.resource == "services").then(|| service(&serde_json::json!({"spec": wrapped(named, value)})))?
+        });
     match found {
         Some(reason) => Err(format!("{}: {reason}", objects.describe())),
         None => Ok(()),

@@ -62,10 +62,10 @@ fn outside(scenario: &Scenario) -> BTreeMap<String, String> {
         .collect()
 }
 
-#[cfg(feature = "docker")]
-pub use in_containers::{build_images, docker, existing_images, versions};
 #[cfg(feature = "kube")]
 pub use in_containers::kube;
+#[cfg(feature = "docker")]
+pub use in_containers::{build_images, docker, existing_images, versions};
 
 #[cfg(feature = "docker")]
 mod in_containers {
