@@ -73,7 +73,7 @@ impl Command {
     pub fn asks_the_engine(&self) -> bool {
         match self {
             Self::Run(RunArgs { environment, .. }) | Self::Doctor(DoctorArgs { environment, .. }) => {
-                matches!(environment, EnvironmentArg::Docker | EnvironmentArg::Kube)
+                !matches!(environment, EnvironmentArg::Local)
             }
             Self::Images(_) | Self::Gc(_) => true,
             Self::Plan(_) | Self::List | Self::Check(_) => false,
@@ -154,7 +154,7 @@ pub struct DoctorArgs {
     pub tests: bool,
 }
 
-/// Which cluster, with `--env kube`.
+/// Which cluster, with `--env kube`, and what kind makes one of.
 #[derive(Debug, Clone, Default, Args)]
 pub struct ClusterArgs {
     /// With --env kube: the context of the kubeconfig to drill on, for all clusters of the page's or, as CLUSTER=CONTEXT, for one; can be given several times
@@ -166,6 +166,9 @@ pub struct ClusterArgs {
     /// With --env kube: the cluster is there for this drill alone, so namespaces have the runbook's own names
     #[arg(long)]
     pub dedicated: bool,
+    /// With --env kind: the image of the cluster's node, which decides the version of Kubernetes [default: kind's own]
+    #[arg(long, value_name = "IMAGE")]
+    pub node_image: Option<String>,
 }
 
 /// A context, and the page's name of a cluster where it is for that one alone.
@@ -199,7 +202,7 @@ pub enum EnvironmentArg {
     Local,
     /// Containers of an engine of this machine (DOCKER_HOST, else the docker context, else the usual sockets), with images that `redrill images build` has built
     Docker,
-    /// A throwaway Kubernetes in containers (not there yet)
+    /// A Kubernetes in a container of an engine of this machine, made by kind for each drill and deleted after it
     Kind,
     /// A Kubernetes cluster that exists, named by --context, with images that `redrill images build` has built and its nodes have
     Kube,

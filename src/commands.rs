@@ -104,6 +104,7 @@ pub async fn gc(reports: &Path, arguments: &GcArgs) -> ExitCode {
         Some(EnvironmentArg::Kube) => on_cluster(arguments).await,
         Some(EnvironmentArg::Local | EnvironmentArg::Docker | EnvironmentArg::Kind) | None => ExitCode::Passed,
     };
+    let of_kind = of_kind().await;
     let swept = match run_directory::sweep().await {
         Ok(swept) => {
             swept.iter().for_each(|path| console::out(&format!("removed {path}")));
@@ -111,7 +112,8 @@ pub async fn gc(reports: &Path, arguments: &GcArgs) -> ExitCode {
         }
         Err(error) => unverified(&error),
     };
-    let swept = [on_engine().await, on_cluster].into_iter().find(|code| *code != ExitCode::Passed).unwrap_or(swept);
+    let swept =
+        [on_engine().await, on_cluster, of_kind].into_iter().find(|code| *code != ExitCode::Passed).unwrap_or(swept);
     match journal::recover(reports) {
         Ok(outcomes) => {
             for outcome in outcomes {
@@ -121,6 +123,23 @@ pub async fn gc(reports: &Path, arguments: &GcArgs) -> ExitCode {
         }
         Err(error) => unverified(&error),
     }
+}
+
+/// Clusters that kind made for dead runs.
+#[cfg(feature = "kube")]
+async fn of_kind() -> ExitCode {
+    match crate::environment::kube::kind::sweep_dead_runs().await {
+        Ok(removed) => {
+            removed.iter().for_each(|what| console::out(&format!("removed {what}")));
+            ExitCode::Passed
+        }
+        Err(error) => unverified(&error),
+    }
+}
+
+#[cfg(not(feature = "kube"))]
+async fn of_kind() -> ExitCode {
+    ExitCode::Passed
 }
 
 /// What dead runs have on a cluster.

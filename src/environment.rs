@@ -81,7 +81,7 @@ impl Environment {
             #[cfg(feature = "docker")]
             Self::Docker(_) => EnvironmentName::Docker,
             #[cfg(feature = "kube")]
-            Self::Kube(_) => EnvironmentName::Kube,
+            Self::Kube(kube) => kube.name(),
         }
     }
 
@@ -196,6 +196,14 @@ impl Environment {
             ),
             #[cfg(feature = "kube")]
             Self::Kube(kube) => kube.absence(),
+        }
+    }
+
+    /// What of the outside is tried to be reached, in words.
+    pub fn tried_outside(&self) -> &'static str {
+        match self.is_ours_to_close() {
+            true => "this machine's own addresses, where something listens",
+            false => "this machine's own addresses and a pod outside the drill, where somebody answers",
         }
     }
 

@@ -119,7 +119,7 @@ async fn versions(prepared: &Prepared, environment: EnvironmentName, tools: &Too
     let of_machine = prepared.versions(environment, tools);
     match environment {
         #[cfg(feature = "docker")]
-        EnvironmentName::Docker | EnvironmentName::Kube => {
+        EnvironmentName::Docker | EnvironmentName::Kube | EnvironmentName::Kind => {
             match place::versions(&prepared.scenarios, tools, &of_machine).await {
                 Ok(versions) => versions,
                 Err(error) => {
@@ -212,9 +212,12 @@ async fn in_its_place(
             Err(halt) => return drill::not_run(record, halt),
         },
         #[cfg(feature = "kube")]
-        EnvironmentName::Kube => place::kube(assignment, scenario, tools, &record, &arguments.cluster).await,
+        EnvironmentName::Kube | EnvironmentName::Kind => {
+            place::kube(assignment, scenario, tools, &record, &arguments.cluster).await
+        }
+        #[cfg(not(feature = "kube"))]
         other => {
-            let _ = arguments;
+            let _ = (arguments, interrupt);
             return drill::not_run(record, not_built(other));
         }
     };
@@ -278,7 +281,7 @@ async fn get_in_a_container(
 async fn images(prepared: &Prepared, environment: EnvironmentName, tools: &Tools) -> Result<(), Halt> {
     match environment {
         #[cfg(feature = "docker")]
-        EnvironmentName::Docker | EnvironmentName::Kube => {
+        EnvironmentName::Docker | EnvironmentName::Kube | EnvironmentName::Kind => {
             let tell = |what: &str| console::err(&format!("build    {what}"));
             let built = place::build_images(&prepared.scenarios, tools, tell).await;
             built.map_err(|error| Halt::unverified(chain(&error), "run `redrill images build`"))
@@ -332,18 +335,19 @@ pub(crate) fn is_built(environment: EnvironmentName) -> bool {
     match environment {
         EnvironmentName::Local => true,
         EnvironmentName::Docker => cfg!(feature = "docker"),
-        EnvironmentName::Kube => cfg!(feature = "kube"),
-        EnvironmentName::Kind => false,
+        EnvironmentName::Kube | EnvironmentName::Kind => cfg!(feature = "kube"),
     }
 }
 
 pub(crate) fn not_built(environment: EnvironmentName) -> Halt {
-    let name = format!("{environment:?}").to_lowercase();
-    if [EnvironmentName::Docker, EnvironmentName::Kube].contains(&environment) {
-        let remedy = format!("build it with `--features {name}`, or run with --env local");
-        return Halt::unverified(format!("this redrill was built without the {name} environment"), remedy);
-    }
-    Halt::unverified(format!("the {name} environment is not there yet"), "run with --env local")
+    let (name, feature) = match environment {
+        EnvironmentName::Local => ("local", "default"),
+        EnvironmentName::Docker => ("docker", "docker"),
+        EnvironmentName::Kind => ("kind", "kube"),
+        EnvironmentName::Kube => ("kube", "kube"),
+    };
+    let remedy = format!("build it with `--features {feature}`, or run with --env local");
+    Halt::unverified(format!("this redrill was built without the {name} environment"), remedy)
 }
 
 /// A command line that asks for a run and is not understood: written down as what it is.

@@ -112,8 +112,7 @@ async fn isolation(
     let started = Instant::now();
     let addresses = environment.outside_addresses();
     let (closes_within, refusals) = environment.closing();
-    let detail =
-        "tried this machine's own addresses, where something listens, and one that nothing leads to".to_owned();
+    let detail = format!("tried {}, and one that nothing leads to", environment.tried_outside());
     // Until it is closed no data lands; a way out that closes by then was never open to any.
     let reached = loop {
         let request = Request::Isolation { addresses: addresses.clone(), refusals };

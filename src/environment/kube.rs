@@ -22,10 +22,13 @@ use crate::gate::space::Naming;
 use crate::gate::{self, Gate, GateConfig, Trouble, sweep};
 use crate::kubernetes::{Kubernetes, KubernetesError};
 use crate::redact::Secret;
+use crate::scenario::EnvironmentName;
 
 mod context;
+pub mod kind;
 
 pub use context::{Connection, Contexts, connect};
+use kind::Throwaway;
 
 /// What a kube environment is made from.
 pub struct KubeConfig {
@@ -40,6 +43,8 @@ pub struct KubeConfig {
     pub clusters: Vec<String>,
     pub services: BTreeMap<String, (String, String, String)>,
     pub namespace: String,
+    /// The cluster itself, where it was made for this drill.
+    pub throwaway: Option<Throwaway>,
 }
 
 /// A drill's place on a cluster.
@@ -55,6 +60,8 @@ pub struct Kube {
     trouble: Trouble,
     lost: CancellationToken,
     dedicated: bool,
+    throwaway: Mutex<Option<Throwaway>>,
+    name: EnvironmentName,
     running: Mutex<Option<Running>>,
 }
 
@@ -73,7 +80,23 @@ struct Watched {
 
 impl Kube {
     /// Makes the drill's first namespaces and opens its gates. What was made before an error goes with it.
-    pub async fn start(config: KubeConfig) -> Result<Self, EnvironmentError> {
+    pub async fn start(mut config: KubeConfig) -> Result<Self, EnvironmentError> {
+        let throwaway = config.throwaway.take();
+        match Self::open(config, throwaway.is_some()).await {
+            Ok(kube) => {
+                *kube.throwaway.lock().await = throwaway;
+                Ok(kube)
+            }
+            Err(error) => {
+                if let Some(throwaway) = throwaway {
+                    throwaway.delete().await?;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn open(config: KubeConfig, is_throwaway: bool) -> Result<Self, EnvironmentError> {
         let directory = RunDirectory::make(&config.name)?;
         let authority = Authority::new(&format!("redrill {}", config.name)).map_err(certificate_error)?;
         let marks = marks(&config.name, &directory);
@@ -100,6 +123,8 @@ impl Kube {
                     trouble,
                     lost,
                     dedicated: config.contexts.dedicated,
+                    throwaway: Mutex::default(),
+                    name: if is_throwaway { EnvironmentName::Kind } else { EnvironmentName::Kube },
                     running,
                 })
             }
@@ -114,6 +139,10 @@ impl Kube {
                 Err(error)
             }
         }
+    }
+
+    pub fn name(&self) -> EnvironmentName {
+        self.name
     }
 
     pub fn operator_kubeconfig(&self) -> Secret {
@@ -209,6 +238,12 @@ impl Kube {
             clusters.insert(gate.rooms.kubernetes().address().to_owned(), gate.rooms.kubernetes().clone());
         }
         drop(gates);
+        if let Some(throwaway) = self.throwaway.lock().await.take() {
+            // With all that is in it.
+            let mut left = throwaway.delete().await?;
+            left.extend(directory.remove().await?);
+            return Ok(left);
+        }
         let mut left = Vec::new();
         for kubernetes in clusters.values() {
             left.extend(sweep::sweep(kubernetes, &marks.drill).await?);

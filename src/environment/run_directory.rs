@@ -54,6 +54,16 @@ impl RunDirectory {
     }
 }
 
+/// The directories of dead runs of this user, sorted.
+#[cfg(feature = "kube")]
+pub fn dead() -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(parent()).into_iter().flatten().flatten();
+    let locks = entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "lock"));
+    let mut dead: Vec<PathBuf> = locks.filter(|lock| is_dead(lock)).map(|lock| lock.with_extension("")).collect();
+    dead.sort();
+    dead
+}
+
 /// Removes the directories of dead runs and returns their names. A live run's is left alone: its lock is held.
 pub async fn sweep() -> Result<Vec<String>, EnvironmentError> {
     let parent = parent();

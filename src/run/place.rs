@@ -136,13 +136,24 @@ mod in_containers {
         record: &Record,
         arguments: &crate::cli::ClusterArgs,
     ) -> Result<Environment, EnvironmentError> {
+        use crate::environment::kube::kind::Throwaway;
         use crate::environment::kube::{Kube, KubeConfig};
         let (mut images, digests) = docker::find_built(&recipes(scenario, tools)?, &own(scenario, tools)?).await?;
         // What exists the nodes pull, by the name that the manifests have.
         images.extend(scenario.checked.existing.keys().map(|reference| (reference.clone(), reference.clone())));
+        let name = name(assignment, record);
+        let throwaway = match assignment.environment {
+            EnvironmentName::Kind => {
+                let throwaway = Throwaway::create(&name, arguments.node_image.as_deref()).await?;
+                throwaway.load(&images.values().cloned().collect()).await?;
+                Some(throwaway)
+            }
+            EnvironmentName::Local | EnvironmentName::Docker | EnvironmentName::Kube => None,
+        };
         let config = KubeConfig {
-            name: name(assignment, record),
-            contexts: arguments.into(),
+            name,
+            contexts: throwaway.as_ref().map_or_else(|| arguments.into(), Throwaway::contexts),
+            throwaway,
             images,
             digests,
             outside: outside(&scenario.scenario),

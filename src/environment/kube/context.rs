@@ -17,6 +17,8 @@ pub struct Contexts {
     pub confirmed: Vec<String>,
     /// Whether each is the drill's alone, so that namespaces have the page's names.
     pub dedicated: bool,
+    /// Where they are; else where kubectl would look.
+    pub kubeconfig: Option<std::path::PathBuf>,
 }
 
 /// A cluster, as the user of the context.
@@ -28,7 +30,12 @@ pub struct Connection {
 impl From<&ClusterArgs> for Contexts {
     fn from(arguments: &ClusterArgs) -> Self {
         let named = arguments.contexts.iter().map(|ContextArg(cluster, context)| (cluster.clone(), context.clone()));
-        Self { named: named.collect(), confirmed: arguments.confirmed.clone(), dedicated: arguments.dedicated }
+        Self {
+            named: named.collect(),
+            confirmed: arguments.confirmed.clone(),
+            dedicated: arguments.dedicated,
+            kubeconfig: None,
+        }
     }
 }
 
@@ -75,7 +82,8 @@ pub async fn connect(contexts: &Contexts, cluster: &str) -> Result<Connection, E
 
 async fn connect_to(contexts: &Contexts, name: &str) -> Result<Connection, EnvironmentError> {
     let failed = |reason: String| EnvironmentError::Failed { doing: format!("use the context {name}"), reason };
-    let kubeconfig = Kubeconfig::read().map_err(|error| failed(chain(&error)))?;
+    let read = contexts.kubeconfig.as_ref().map_or_else(Kubeconfig::read, Kubeconfig::read_from);
+    let kubeconfig = read.map_err(|error| failed(chain(&error)))?;
     let known: Vec<&str> = kubeconfig.contexts.iter().map(|context| context.name.as_str()).collect();
     let context = kubeconfig.contexts.iter().find(|context| context.name == name);
     let Some(context) = context.and_then(|context| context.context.as_ref()) else {
