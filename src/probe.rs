@@ -123,10 +123,11 @@ pub enum Request {
     ReadNonces {
         target: DatabaseTarget,
     },
-    /// Logs in for real. First with a random password, which must be refused.
+    /// Logs in for real. First with a random password, which must be refused; where one just was, it is not tried again.
     Login {
         target: LoginTarget,
         expected: Expectation,
+        random_refused: bool,
     },
     /// Digests of everything that is seeded; tables named in `except` (live data) are left out. Those in `known` are taken over
     /// where the server says that they have not changed.

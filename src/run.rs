@@ -192,8 +192,17 @@ impl Ready {
                 }
             }
         });
-        stream::iter(drills.collect::<Vec<_>>()).buffered(arguments.jobs.get()).collect().await
+        in_the_plans_order(drills.collect(), arguments.jobs.get()).await
     }
+}
+
+/// Runs them, so many at once, begun in their order. One that has ended makes room for the next even while an earlier one goes on; what
+/// they come to is in their order all the same.
+async fn in_the_plans_order<T>(drills: Vec<impl Future<Output = T>>, jobs: usize) -> Vec<T> {
+    let numbered = drills.into_iter().enumerate().map(async |(index, drill)| (index, drill.await));
+    let mut ended: Vec<_> = stream::iter(numbered).buffer_unordered(jobs).collect().await;
+    ended.sort_by_key(|(index, _)| *index);
+    ended.into_iter().map(|(_, outcome)| outcome).collect()
 }
 
 async fn in_its_place(
@@ -377,4 +386,28 @@ fn usage(
 fn run_name(now: Timestamp) -> String {
     let random: u32 = rand::random();
     format!("{}-{:06x}", now.strftime("%Y%m%d-%H%M%S"), random & 0xff_ffff)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_drill_that_goes_on_keeps_no_other_from_beginning() {
+        let begun = RefCell::new(Vec::new());
+        let drill = async |name: &'static str, seconds| {
+            let at = tokio::time::Instant::now();
+            begun.borrow_mut().push((name, at));
+            tokio::time::sleep(std::time::Duration::from_secs(seconds)).await;
+            name
+        };
+        let start = tokio::time::Instant::now();
+        let drills = [("long", 10), ("short", 1), ("other", 1), ("last", 1)];
+        let ended = in_the_plans_order(drills.map(|(name, seconds)| drill(name, seconds)).into(), 2).await;
+        assert_eq!(ended, ["long", "short", "other", "last"]);
+        let begun: Vec<_> = begun.into_inner().into_iter().map(|(name, at)| (name, (at - start).as_secs())).collect();
+        assert_eq!(begun, [("long", 0), ("short", 0), ("other", 1), ("last", 2)]);
+    }
 }

@@ -231,7 +231,7 @@ async fn rows_of_live_tables_are_left_out_on_request() {
 }
 
 async fn log_in(prober: &mut Prober<DuplexStream, DuplexStream>, target: LoginTarget) -> (Observation, bool) {
-    match prober.ask(&Request::Login { target, expected: Expectation::Accepted }).await {
+    match prober.ask(&Request::Login { target, expected: Expectation::Accepted, random_refused: false }).await {
         Ok(Reply::Login { observed, random_refused }) => (observed, random_refused),
         other => panic!("{other:?}"),
     }

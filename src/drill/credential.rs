@@ -33,10 +33,17 @@ impl<'a> Credentials<'a> {
     ) -> Vec<CredentialOutcome> {
         self.remember(checkpoint, values).await;
         let mut outcomes = Vec::new();
+        // Where a random password has been refused at this checkpoint: that says the same of every other one that is tried there.
+        let mut guarded = Vec::new();
         for (index, credential) in self.scenario.credentials.iter().enumerate() {
             let Some(&expected) = credential.expected.get(&checkpoint) else { continue };
             if self.applies(credential) {
-                let attempt = self.attempt(index, credential, values, prober, expected).await;
+                let door = (&credential.target, &credential.user);
+                let random_refused = guarded.contains(&door);
+                let attempt = self.attempt(index, credential, values, prober, (expected, random_refused)).await;
+                if matches!(attempt, Ok((_, true))) {
+                    guarded.push(door);
+                }
                 outcomes.push(outcome(credential, checkpoint, expected, attempt));
             }
         }
@@ -62,7 +69,7 @@ impl<'a> Credentials<'a> {
         credential: &Credential,
         values: &Values,
         prober: &mut PodProber,
-        expected: Expectation,
+        (expected, random_refused): (Expectation, bool),
     ) -> Result<(Observation, bool), String> {
         let secret = match credential.read_at {
             ReadAt::Checkpoint => values.secret(&credential.secret).await.map_err(|error| error.to_string())?,
@@ -72,7 +79,7 @@ impl<'a> Credentials<'a> {
             },
         };
         let target = self.target(credential, secret, values).await?;
-        match prober.ask(&Request::Login { target, expected }).await {
+        match prober.ask(&Request::Login { target, expected, random_refused }).await {
             Ok(Reply::Login { observed, random_refused }) => Ok((observed, random_refused)),
             Ok(other) => Err(format!("the prober answered something else: {other:?}")),
             Err(error) => Err(crate::error::chain(&error)),

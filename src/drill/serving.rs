@@ -3,9 +3,10 @@
 
 use std::time::{Duration, Instant};
 
+use futures::future::join_all;
 use serde_json::Value;
 
-use crate::drill::record::{Halt, Record};
+use crate::drill::record::Halt;
 use crate::drill::stage::{self, Stage};
 use crate::drill::{Assignment, Course, answering, finding, unready};
 use crate::kubernetes::{self, Kubernetes, KubernetesError, wait_for};
@@ -18,12 +19,26 @@ const NOTICES: Duration = Duration::from_secs(30);
 const STAYS: Duration = Duration::from_secs(3);
 
 impl Course<'_> {
-    /// Looks at every workload that something is expected of at this moment.
+    /// Looks at every workload that something is expected of at this moment: at all of them in the same seconds.
     pub async fn check_serving(&mut self, checkpoint: Checkpoint, phase: Phase) {
-        for serving in &self.assignment.scenario.serving {
-            if let Some(&expected) = serving.expected.get(&checkpoint).filter(|_| applies(self.assignment, serving)) {
-                look(&mut self.stage, self.record, serving, expected, checkpoint, phase).await;
-            }
+        let Self { assignment, stage, record, .. } = self;
+        let mut told = Vec::new();
+        for serving in assignment.scenario.serving.iter().filter(|serving| applies(assignment, serving)) {
+            let Some(&expected) = serving.expected.get(&checkpoint) else { continue };
+            // One after the other, since there is one prober. Probes are given their time once: it runs from the last step.
+            told.push((serving, expected, Instant::now(), self::told(stage, serving, expected).await));
+        }
+        let stage: &Stage = stage;
+        let looks = told.into_iter().map(async |(serving, expected, started, told)| {
+            let name = format!("{} is {} at {}", serving.workload, expected.name(), checkpoint.name());
+            let finding = match told {
+                Ok(deadline) => look(stage, serving, expected, &name, deadline).await,
+                Err(error) => Err(error.into()),
+            };
+            (name, started, finding)
+        });
+        for (name, started, finding) in join_all(looks).await {
+            finding::write(record, &name, CheckKind::Agreement, phase, started, finding);
         }
     }
 }
@@ -32,37 +47,38 @@ fn applies(assignment: &Assignment<'_>, serving: &Serving) -> bool {
     serving.drills.is_empty() || serving.drills.contains(&assignment.plan.name)
 }
 
+/// Waits for what is expected of one workload.
 async fn look(
-    stage: &mut Stage,
-    record: &mut Record,
+    stage: &Stage,
     serving: &Serving,
     expected: Readiness,
-    checkpoint: Checkpoint,
-    phase: Phase,
-) {
-    let started = Instant::now();
-    let name = format!("{} is {} at {}", serving.workload, expected.name(), checkpoint.name());
+    name: &str,
+    deadline: Duration,
+) -> finding::Finding {
     let mut since = None;
-    if let Err(error) = told(stage, serving).await {
-        return finding::write(record, &name, CheckKind::Agreement, phase, started, Err(error.into()));
-    }
-    let seen = wait_for(&name, NOTICES, async || {
+    let seen = wait_for(name, deadline, async || {
         let (readiness, state) = readiness(workload(stage, serving).await?.as_ref());
         let lasts = lasting(&mut since, Instant::now(), readiness, expected);
         Ok(if lasts { Ok(state) } else { Err(state) })
     });
-    let finding = match seen.await {
+    match seen.await {
         Ok(state) => Ok((CheckResult::Held, state)),
         Err(KubernetesError::Deadline { last, deadline, .. }) => difference(stage, serving, &last, deadline).await,
         Err(error) => Err(Halt::from(error)),
-    };
-    finding::write(record, &name, CheckKind::Agreement, phase, started, finding);
+    }
 }
 
-async fn told(stage: &mut Stage, serving: &Serving) -> Result<(), KubernetesError> {
+/// Waits until what a workload is called is of after the last step; how long it may then take until it is what is expected.
+async fn told(stage: &mut Stage, serving: &Serving, expected: Readiness) -> Result<Duration, KubernetesError> {
     let workload = workload(stage, serving).await?;
+    if let (Readiness::Unready, Some(workload)) = (expected, &workload) {
+        // One that is called ready is waited for until it is not, and one that is not becomes it when its probe succeeds again.
+        passed(stage, lag(workload, COMES_BACK)).await?;
+        return Ok(NOTICES + lag(workload, GOES_AWAY));
+    }
     let kubernetes = stage.cluster_of(&serving.workload).clone();
-    until_told(stage, &kubernetes, workload.as_slice()).await
+    until_told(stage, &kubernetes, workload.as_slice()).await?;
+    Ok(NOTICES)
 }
 
 /// Waits until what the workloads' probes say is of after the last thing that was done to the system: one that became ready on an
@@ -77,9 +93,14 @@ pub async fn until_told(
     for workload in workloads {
         let answers = is_ready(workload) && answering::answers(stage, kubernetes, workload).await?;
         if !answers && wanted(workload) != 0 {
-            lag = lag.max(self::lag(workload));
+            lag = lag.max(self::lag(workload, GOES_AWAY));
         }
     }
+    passed(stage, lag).await
+}
+
+/// Waits until the last thing that was done to the system is this long ago.
+async fn passed(stage: &Stage, lag: Duration) -> Result<(), KubernetesError> {
     wait_for("readiness of after the last step", lag + NOTICES, async || {
         let since = stage.acted_at.elapsed();
         Ok(if since >= lag { Ok(()) } else { Err(format!("{}s have passed", since.as_secs())) })
@@ -87,16 +108,21 @@ pub async fn until_told(
     .await
 }
 
-/// How long a workload's probes may go on calling ready what is not: a look that was under way, and as many failures as it takes,
-/// with the defaults of Kubernetes.
-fn lag(workload: &Value) -> Duration {
+/// The field of a probe that says how often it has to answer the same before it counts, and its default.
+type Threshold = (&'static str, u64);
+const GOES_AWAY: Threshold = ("failureThreshold", 3);
+const COMES_BACK: Threshold = ("successThreshold", 1);
+
+/// How long a workload's probes may go on saying what is no longer so: a look that was under way, and as many as it takes to say
+/// otherwise, with the defaults of Kubernetes.
+fn lag(workload: &Value, (threshold, default): Threshold) -> Duration {
     let spec = &workload["spec"];
     let pod = if workload["kind"] == "Pod" { spec } else { &spec["template"]["spec"] };
     let probes = pod["containers"].as_array().into_iter().flatten().map(|container| &container["readinessProbe"]);
     let seconds = probes.filter(|probe| probe.is_object()).map(|probe| {
         let field = |name: &str, default: u64| probe[name].as_u64().filter(|seconds| *seconds > 0).unwrap_or(default);
         let (period, timeout) = (field("periodSeconds", 10), field("timeoutSeconds", 1));
-        field("failureThreshold", 3) * period.max(timeout) + period + timeout
+        field(threshold, default) * period.max(timeout) + period + timeout
     });
     Duration::from_secs(seconds.max().unwrap_or_default())
 }
@@ -174,11 +200,15 @@ mod tests {
     #[test]
     fn what_a_probe_says_is_believed_when_it_could_have_said_something_else() {
         let workload = |probe: Value| json!({"kind": "Deployment", "spec": {"template": {"spec": {"containers": [{"readinessProbe": probe}]}}}});
+        let lag = |workload: &Value| self::lag(workload, GOES_AWAY);
         assert_eq!(lag(&workload(json!({}))), Duration::from_secs(3 * 10 + 10 + 1));
         assert_eq!(lag(&workload(json!({"periodSeconds": 1}))), Duration::from_secs(5));
         let slow = json!({"periodSeconds": 1, "timeoutSeconds": 5, "failureThreshold": 2});
         assert_eq!(lag(&workload(slow)), Duration::from_secs(2 * 5 + 1 + 5));
         assert_eq!(lag(&workload(Value::Null)), Duration::ZERO, "nobody looks");
+        let comes_back = |probe: Value| self::lag(&workload(probe), COMES_BACK);
+        assert_eq!(comes_back(json!({"failureThreshold": 9})), Duration::from_secs(10 + 10 + 1));
+        assert_eq!(comes_back(json!({"periodSeconds": 1, "successThreshold": 4})), Duration::from_secs(4 + 1 + 1));
     }
 
     #[test]

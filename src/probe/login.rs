@@ -23,9 +23,11 @@ use crate::{command, database};
 const RESTIC_DEADLINE: Duration = Duration::from_secs(120);
 const HTTP_DEADLINE: Duration = Duration::from_secs(15);
 
-/// Logs in twice: with a random password, which a login that proves anything refuses, then with the one that was given.
-pub(super) async fn log_in(target: &LoginTarget) -> Reply {
-    let random_refused = matches!(try_password(target, &random_password()).await, Observation::Refused { .. });
+/// Logs in twice: with a random password, which a login that proves anything refuses, then with the one that was given. Where a
+/// random one was refused a moment ago, once.
+pub(super) async fn log_in(target: &LoginTarget, random_refused: bool) -> Reply {
+    let random_refused =
+        random_refused || matches!(try_password(target, &random_password()).await, Observation::Refused { .. });
     let password = match target {
         LoginTarget::Database(target) => &target.password,
         LoginTarget::Restic(target) => &target.password,
@@ -127,6 +129,10 @@ mod tests {
     use axum::routing::get;
 
     async fn served(path: &str, password: &str) -> Reply {
+        served_when(false, path, password).await
+    }
+
+    async fn served_when(random_refused: bool, path: &str, password: &str) -> Reply {
         async fn guarded(headers: HeaderMap) -> StatusCode {
             let right = format!("Basic {}", BASE64.encode("anna:s3cret"));
             if headers.get("authorization").is_some_and(|value| value == &right) {
@@ -142,7 +148,7 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}{path}", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, routes).await });
-        log_in(&LoginTarget::Http { url, user: "anna".into(), password: Secret::new(password) }).await
+        log_in(&LoginTarget::Http { url, user: "anna".into(), password: Secret::new(password) }, random_refused).await
     }
 
     #[tokio::test]
@@ -161,6 +167,14 @@ mod tests {
     async fn a_door_that_is_open_to_anyone_is_told() {
         let Reply::Login { observed, random_refused } = served("/open", "s3cret").await else { panic!() };
         assert_eq!((observed, random_refused), (Observation::Accepted, false));
+    }
+
+    #[tokio::test]
+    async fn a_random_password_that_was_refused_a_moment_ago_is_not_tried_again() {
+        let Reply::Login { observed, random_refused } = served_when(true, "/open", "s3cret").await else { panic!() };
+        assert_eq!((observed, random_refused), (Observation::Accepted, true), "as it would not be, had it been tried");
+        let Reply::Login { observed, .. } = served_when(true, "/guarded", "wrong").await else { panic!() };
+        assert!(matches!(observed, Observation::Refused { .. }), "{observed:?}");
     }
 
     #[tokio::test]

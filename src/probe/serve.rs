@@ -120,7 +120,7 @@ async fn carry_out(request: Request) -> Result<Reply, Error> {
             Reply::Done
         }
         Request::ReadNonces { target } => Reply::Nonces { values: database::read_nonces(&target).await? },
-        Request::Login { target, expected: _ } => login::log_in(&target).await,
+        Request::Login { target, expected: _, random_refused } => login::log_in(&target, random_refused).await,
         Request::FingerprintDatabase { target, except, known } => {
             Reply::Fingerprint { fingerprint: database::fingerprint(&target, &except, known).await? }
         }

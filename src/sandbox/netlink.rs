@@ -3,6 +3,7 @@
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::Duration;
 
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
 
@@ -10,6 +11,14 @@ const HEADER: usize = 16;
 const REQUEST_ACK: u16 = (libc::NLM_F_REQUEST | libc::NLM_F_ACK) as u16;
 const CREATE: u16 = (libc::NLM_F_CREATE | libc::NLM_F_EXCL) as u16;
 const VETH_INFO_PEER: u16 = 1;
+
+/// Of `linux/neighbour.h`: the parameters of a table, and which there are.
+const NDTA_NAME: u16 = 1;
+const NDTA_PARMS: u16 = 6;
+const NDTPA_IFINDEX: u16 = 1;
+const NDTPA_BASE_REACHABLE_TIME: u16 = 4;
+const NDTPA_RETRANS_TIME: u16 = 5;
+const NDTPA_DELAY_PROBE_TIME: u16 = 7;
 
 /// A route socket of the network namespace that the caller is in when it opens it, whatever it enters later.
 pub(crate) struct Netlink {
@@ -74,6 +83,24 @@ impl Netlink {
         message.attribute(libc::IFA_LOCAL, &address.octets());
         message.attribute(libc::IFA_ADDRESS, &address.octets());
         self.call(libc::RTM_NEWADDR, CREATE, message)
+    }
+
+    /// How soon a neighbour on a link that answers no more counts as gone: it is doubted after `doubt`, and asked three times, `again`
+    /// apart, from there on.
+    pub fn notice_absence(&self, index: i32, doubt: Duration, again: Duration) -> io::Result<()> {
+        let mut message = Message::default();
+        message.bytes.extend([libc::AF_INET as u8, 0, 0, 0]);
+        message.attribute(NDTA_NAME, b"arp_cache\0");
+        message.nested(NDTA_PARMS, |parameters| {
+            let mut millis = |kind, duration: Duration| {
+                parameters.attribute(kind, &(duration.as_millis() as u64).to_ne_bytes());
+            };
+            millis(NDTPA_BASE_REACHABLE_TIME, doubt);
+            millis(NDTPA_DELAY_PROBE_TIME, doubt);
+            millis(NDTPA_RETRANS_TIME, again);
+            parameters.attribute(NDTPA_IFINDEX, &index.to_ne_bytes());
+        });
+        self.call(libc::RTM_SETNEIGHTBL, 0, message)
     }
 
     /// Sends one message and waits for the kernel's verdict on it.

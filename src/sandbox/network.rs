@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use nix::sched::{CloneFlags, setns, unshare};
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,10 @@ const BRIDGE: i32 = 2;
 /// The bridge's end of a pod's cable has this index plus the pod's host number.
 const FIRST_PORT: i32 = 100;
 const POD_LINK: i32 = 2;
+/// What is gone with its cluster is noticed within two seconds or so, rather than the kernel's eight, or never where it answered last
+/// half a minute ago. Whoever is there answers at once: that is the kernel's doing.
+const DOUBT: Duration = Duration::from_millis(500);
+const AGAIN: Duration = Duration::from_millis(300);
 
 /// The addresses of a drill's network; the bridge has the first one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,6 +106,7 @@ impl Network {
         self.netlink.add_veth(port, BRIDGE, eth0, &namespace).doing("connect the pod to the bridge")?;
         inside.set_up(LOOPBACK).doing("bring the pod's loopback device up")?;
         inside.set_up(POD_LINK).doing("bring eth0 up")?;
+        inside.notice_absence(POD_LINK, DOUBT, AGAIN).doing("have eth0 notice who is gone")?;
         inside.add_address(POD_LINK, address, self.range.prefix).doing("give the pod its address")?;
         self.used.insert(host);
         Ok(PodNetwork { namespace: namespace.into(), address, host })

@@ -153,7 +153,8 @@ async fn a_wrong_password_is_refused_and_a_wrong_key_of_the_bucket_told_without_
     for (password, accepted) in [(PASSWORD, true), ("wrong", false)] {
         let target = LoginTarget::Database(target(DATABASE, password));
         let expected = Expectation::Accepted;
-        let Reply::Login { observed, random_refused } = ask(&mut prober, Request::Login { target, expected }).await
+        let Reply::Login { observed, random_refused } =
+            ask(&mut prober, Request::Login { target, expected, random_refused: false }).await
         else {
             panic!()
         };

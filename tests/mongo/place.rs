@@ -153,7 +153,11 @@ impl Place {
     }
 
     pub async fn log_in(&self, target: DatabaseTarget) -> (Observation, bool) {
-        let login = Request::Login { target: LoginTarget::Database(target), expected: Expectation::Accepted };
+        let login = Request::Login {
+            target: LoginTarget::Database(target),
+            expected: Expectation::Accepted,
+            random_refused: false,
+        };
         let Reply::Login { observed, random_refused } = ask(&mut self.prober().await, login).await else { panic!() };
         (observed, random_refused)
     }

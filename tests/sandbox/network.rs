@@ -118,3 +118,19 @@ async fn an_address_is_not_given_to_another_pod_at_once() {
     drill.runtime.remove_pod(&redrill::runtime::PodId("a".to_owned())).await.unwrap();
     assert_ne!(drill.pod("b").await, first);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_is_gone_is_noticed_by_those_who_knew_it() {
+    let drill = Drill::start().await;
+    let address = drill.pod("db").await;
+    let serve = "import socket\ns = socket.create_server(('0.0.0.0', 80))\nwhile True: s.accept()[0].close()";
+    let db = drill.run(&container("db", &["python3", "-c", serve])).await;
+    drill.pod("client").await;
+    let client = drill.run(&container("client", &["sleep", "infinity"])).await;
+    let ask = format!("timeout 7 bash -c 'exec 3<>/dev/tcp/{address}/80' 2>&1");
+    drill.until(&client, &ask).await;
+    drill.runtime.remove_pod(&db.pod).await.unwrap();
+    // Without a word the address would be silent for longer than anybody waits for a connection.
+    let (code, said) = drill.sh(&client, &ask).await;
+    assert!(code == 1 && said.contains("No route to host"), "{code}: {said}");
+}

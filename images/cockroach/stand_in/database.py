@@ -126,7 +126,7 @@ class Database:
             shutil.rmtree(path) if os.path.isdir(path) else os.remove(path)
         work = os.path.join(self.data, "new")
         subprocess.run(
-            [f"{PROGRAMS}/initdb", "-D", work, "-U", "root", "--encoding=UTF8", "--locale=C.UTF-8", "--auth=trust", "--no-instructions"],
+            [f"{PROGRAMS}/initdb", "-D", work, "-U", "root", "--encoding=UTF8", "--locale=C.UTF-8", "--auth=trust", "--no-instructions", "--no-sync"],
             check=True, stdout=subprocess.DEVNULL,
         )
         with open(os.path.join(work, "postgresql.conf"), "a") as file:

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import ssl
 import sys
 import threading
@@ -108,11 +109,15 @@ def main(arguments):
 
 def until_told(database):
     """Stops PostgreSQL in order when the process is told to; ends with it when that ends by itself."""
-    told = threading.Event()
+    told, tell = socket.socketpair()
+    tell.setblocking(False)
+    # The signal may come to any thread, and its handler in Python waits for the main one, which may be asleep in a lock then and stay
+    # there. A byte is written at once.
+    signal.set_wakeup_fd(tell.fileno())
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: told.set())
-    threading.Thread(target=lambda: (database.process.wait(), told.set()), daemon=True).start()
-    told.wait()
+        signal.signal(number, lambda *_: None)
+    threading.Thread(target=lambda: (database.process.wait(), tell.send(b"\0")), daemon=True).start()
+    told.recv(1)
     alone = database.process.poll() is not None
     if not alone:
         # Fast: sessions are cut off, what was committed is kept.
