@@ -26,6 +26,7 @@ mod base;
 mod build;
 mod existing;
 mod pull;
+mod pull_secret;
 pub mod reaper;
 pub mod recipe;
 mod taking;
