@@ -50,7 +50,7 @@ pub async fn run(
     for recovered in crate::journal::recover(reports)? {
         console::err(&format!("run {} was killed: it counts as UNVERIFIED now", recovered.run));
     }
-    let ready = match make_ready(scenarios, arguments).await {
+    let ready = match make_ready(scenarios, arguments, &interrupt).await {
         Ok(ready) => ready,
         Err(problems) => {
             let problems = problems.iter().map(ToString::to_string).collect();
@@ -90,7 +90,7 @@ fn as_written(arguments: &RunArgs) -> AsWritten {
 
 /// Reads what was asked for, and looks for what it needs. Which versions the machine has is asked once it is known what is
 /// needed of it; the plan is made for these.
-async fn make_ready(scenarios: &Path, arguments: &RunArgs) -> Result<Ready, Problems> {
+async fn make_ready(scenarios: &Path, arguments: &RunArgs, interrupt: &CancellationToken) -> Result<Ready, Problems> {
     let prepare = |versions: &Versions| {
         let names = &arguments.selection.names;
         let prepared = assignment::prepare(scenarios, names, &arguments.drills, as_written(arguments), versions)?;
@@ -104,7 +104,7 @@ async fn make_ready(scenarios: &Path, arguments: &RunArgs) -> Result<Ready, Prob
     let (tools, obstacle) = machine(&prepared, environment, arguments.install).await;
     let tools = tools.without(&arguments.simulate);
     let versions = match obstacle {
-        None => versions(&prepared, environment, &tools).await,
+        None => versions(&prepared, environment, &tools, interrupt).await,
         Some(_) => prepared.versions(environment, &tools),
     };
     // What helm has to render is known once helm is there.
@@ -114,11 +114,16 @@ async fn make_ready(scenarios: &Path, arguments: &RunArgs) -> Result<Ready, Prob
 }
 
 /// Of what the machine has for the scenarios, and of what their images have.
-async fn versions(prepared: &Prepared, environment: EnvironmentName, tools: &Tools) -> Versions {
+async fn versions(
+    prepared: &Prepared,
+    environment: EnvironmentName,
+    tools: &Tools,
+    interrupt: &CancellationToken,
+) -> Versions {
     let of_machine = prepared.versions(environment, tools);
     match environment {
         #[cfg(feature = "docker")]
-        EnvironmentName::Docker => match place::versions(&prepared.scenarios, tools, &of_machine).await {
+        EnvironmentName::Docker => match place::versions(&prepared.scenarios, tools, &of_machine, interrupt).await {
             Ok(versions) => versions,
             Err(error) => {
                 // Drills find out themselves that the engine cannot be asked.
@@ -126,7 +131,10 @@ async fn versions(prepared: &Prepared, environment: EnvironmentName, tools: &Too
                 of_machine
             }
         },
-        _ => of_machine,
+        _ => {
+            let _ = interrupt;
+            of_machine
+        }
     }
 }
 
