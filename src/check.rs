@@ -127,7 +127,7 @@ fn images(scenario: &Scenario, systems: &Systems) -> Result<BTreeMap<String, Loc
 }
 
 fn existing(scenario: &Scenario, systems: &Systems) -> BTreeMap<String, ExistingImage> {
-    let (mut places, mut policies) = (systems.images(), systems.pull_policies());
+    let (mut places, mut policies, mut secrets) = (systems.images(), systems.pull_policies(), systems.pull_secrets());
     let without_folder = scenario.images.iter().filter(|(_, image)| image.folder.is_none());
     let existing = without_folder.map(|(reference, image)| {
         let binding = image.source.clone();
@@ -135,7 +135,8 @@ fn existing(scenario: &Scenario, systems: &Systems) -> BTreeMap<String, Existing
         let by_tag = || BTreeSet::from([PullPolicy::by_tag(reference)]);
         let policies = policies.remove(reference).unwrap_or_else(by_tag);
         let places = places.remove(reference).unwrap_or_else(|| vec![binding.clone()]);
-        (reference.clone(), ExistingImage { policies, places, binding })
+        let secrets = secrets.remove(reference).unwrap_or_default();
+        (reference.clone(), ExistingImage { policies, secrets, places, binding })
     });
     existing.collect()
 }

@@ -206,6 +206,7 @@ pub async fn install(findings: &[Finding], mut tell: impl FnMut(&str)) -> Result
         tell(&format!("installing Debian packages: {}", packages.join(" ")));
         package::install(&packages).await?;
     }
+    let mut built_by_go = Vec::new();
     // After the packages, some of which they need.
     for fix in missing() {
         match fix {
@@ -214,10 +215,7 @@ pub async fn install(findings: &[Finding], mut tell: impl FnMut(&str)) -> Result
                 tell("fetching Debian's kubectl for this user");
                 kubectl::install().await?;
             }
-            Fix::Go(program) => {
-                tell(&format!("building {} with Go for this user", program.name));
-                go_module::install(program).await?;
-            }
+            Fix::Go(program) => built_by_go.push(*program),
             Fix::Python(requirement) => {
                 tell(&format!("fetching {requirement} with pip for this user"));
                 python::install(requirement).await?;
@@ -228,7 +226,8 @@ pub async fn install(findings: &[Finding], mut tell: impl FnMut(&str)) -> Result
             }
         }
     }
-    Ok(())
+    let tell_of_go = |what: &str| tell(&format!("building {what} with Go for this user"));
+    go_module::install(&built_by_go, tell_of_go).await
 }
 
 fn kernel_release() -> String {

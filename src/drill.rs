@@ -41,6 +41,7 @@ mod loss_proof;
 mod operator;
 pub mod pace;
 mod procedure;
+mod programs;
 mod provision;
 mod provisioned;
 mod ran;

@@ -30,6 +30,7 @@ mod answer;
 pub mod bait;
 mod body;
 mod carry;
+mod headers;
 pub mod names;
 mod passage;
 pub mod pod;

@@ -8,6 +8,7 @@ mod erratum;
 pub mod fragment;
 mod locate;
 mod piece;
+pub mod program;
 mod slot;
 
 pub use slot::{FillError, Filled};

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::assignment::{self, Prepared, PreparedScenario, Versions};
 use crate::cli::RunArgs;
 use crate::console::{self, Console, Times};
-use crate::doctor::{self, Requirements, Tools};
+use crate::doctor::Tools;
 use crate::drill::event::{self, DrillId};
 use crate::drill::record::{Halt, Record, SharedJournal};
 use crate::drill::{self, Assignment};
@@ -24,7 +24,11 @@ use crate::problem::Problems;
 use crate::redact::Redactor;
 use crate::scenario::EnvironmentName;
 
+mod means;
 mod place;
+
+use means::machine;
+pub(crate) use means::{is_built, not_built};
 
 /// What was asked for, and what the machine has for it.
 struct Ready {
@@ -50,7 +54,7 @@ pub async fn run(
     for recovered in crate::journal::recover(reports)? {
         console::err(&format!("run {} was killed: it counts as UNVERIFIED now", recovered.run));
     }
-    let ready = match make_ready(scenarios, arguments).await {
+    let ready = match make_ready(scenarios, arguments, &interrupt).await {
         Ok(ready) => ready,
         Err(problems) => {
             let problems = problems.iter().map(ToString::to_string).collect();
@@ -90,7 +94,7 @@ fn as_written(arguments: &RunArgs) -> AsWritten {
 
 /// Reads what was asked for, and looks for what it needs. Which versions the machine has is asked once it is known what is
 /// needed of it; the plan is made for these.
-async fn make_ready(scenarios: &Path, arguments: &RunArgs) -> Result<Ready, Problems> {
+async fn make_ready(scenarios: &Path, arguments: &RunArgs, interrupt: &CancellationToken) -> Result<Ready, Problems> {
     let prepare = |versions: &Versions| {
         let names = &arguments.selection.names;
         let prepared = assignment::prepare(scenarios, names, &arguments.drills, as_written(arguments), versions)?;
@@ -104,7 +108,7 @@ async fn make_ready(scenarios: &Path, arguments: &RunArgs) -> Result<Ready, Prob
     let (tools, obstacle) = machine(&prepared, environment, arguments.install).await;
     let tools = tools.without(&arguments.simulate);
     let versions = match obstacle {
-        None => versions(&prepared, environment, &tools).await,
+        None => versions(&prepared, environment, &tools, interrupt).await,
         Some(_) => prepared.versions(environment, &tools),
     };
     let versions = with_cluster(versions, environment, arguments).await;
@@ -115,12 +119,17 @@ async fn make_ready(scenarios: &Path, arguments: &RunArgs) -> Result<Ready, Prob
 }
 
 /// Of what the machine has for the scenarios, and of what their images have.
-async fn versions(prepared: &Prepared, environment: EnvironmentName, tools: &Tools) -> Versions {
+async fn versions(
+    prepared: &Prepared,
+    environment: EnvironmentName,
+    tools: &Tools,
+    interrupt: &CancellationToken,
+) -> Versions {
     let of_machine = prepared.versions(environment, tools);
     match environment {
         #[cfg(feature = "docker")]
         EnvironmentName::Docker | EnvironmentName::Kube | EnvironmentName::Kind => {
-            match place::versions(&prepared.scenarios, tools, &of_machine).await {
+            match place::versions(&prepared.scenarios, tools, &of_machine, interrupt).await {
                 Ok(versions) => versions,
                 Err(error) => {
                     // Drills find out themselves that the engine cannot be asked.
@@ -129,7 +138,10 @@ async fn versions(prepared: &Prepared, environment: EnvironmentName, tools: &Too
                 }
             }
         }
-        _ => of_machine,
+        _ => {
+            let _ = interrupt;
+            of_machine
+        }
     }
 }
 
@@ -239,69 +251,6 @@ async fn in_its_place(
     }
 }
 
-/// Looks for what the drills need, and gets it when asked to. `Some` is what keeps any drill from running.
-async fn machine(prepared: &Prepared, environment: EnvironmentName, install: bool) -> (Tools, Option<Halt>) {
-    let requirements = prepared.requirements(environment);
-    let examined = crate::machine::examine(&requirements, install).await;
-    let examined = match examined {
-        Ok(findings) if install => get_in_a_container(environment, &requirements, findings).await,
-        other => other.map_err(|error| Halt::unverified(chain(&error), "run `redrill doctor --install` as root")),
-    };
-    match examined {
-        Ok(findings) => {
-            let missing: Vec<_> = findings.iter().filter(|finding| finding.is_obstacle()).collect();
-            let tools = Tools::of(&findings);
-            if missing.is_empty() {
-                let obstacle = if install { images(prepared, environment, &tools).await.err() } else { None };
-                return (tools, obstacle);
-            }
-            let what: Vec<_> = missing.iter().map(|finding| finding.what.as_str()).collect();
-            let mut remedies: Vec<_> = missing.iter().map(|finding| finding.remedy.as_str()).collect();
-            if in_containers(environment) && !install {
-                remedies.push("`redrill images build` gets in a container what this machine cannot get by itself");
-            }
-            (tools, Some(Halt::unverified(format!("missing: {}", what.join(", ")), remedies.join("; "))))
-        }
-        Err(halt) => (Tools::of(&Vec::<doctor::Finding>::new()), Some(halt)),
-    }
-}
-
-/// Programs that drills in containers need and this machine could not get: it may have nothing but an engine. Looks again then.
-async fn get_in_a_container(
-    environment: EnvironmentName,
-    requirements: &Requirements,
-    findings: Vec<doctor::Finding>,
-) -> Result<Vec<doctor::Finding>, Halt> {
-    let missing = findings.iter().filter(|finding| finding.is_obstacle());
-    let names = missing.filter_map(|finding| finding.what.split(' ').next().map(str::to_owned));
-    let names: Vec<String> = names.filter(|name| doctor::by_name::is_known(name)).collect();
-    if !in_containers(environment) || names.is_empty() {
-        return Ok(findings);
-    }
-    #[cfg(feature = "docker")]
-    crate::environment::docker::tools::get(&names, |what| console::err(&format!("build    {what}")))
-        .await
-        .map_err(|error| Halt::unverified(chain(&error), "put them into PATH"))?;
-    let again = crate::machine::examine(requirements, false).await;
-    again.map_err(|error| Halt::unverified(chain(&error), "run `redrill doctor`"))
-}
-
-/// Builds the images of an environment that has images, where they are not there yet.
-async fn images(prepared: &Prepared, environment: EnvironmentName, tools: &Tools) -> Result<(), Halt> {
-    match environment {
-        #[cfg(feature = "docker")]
-        EnvironmentName::Docker | EnvironmentName::Kube | EnvironmentName::Kind => {
-            let tell = |what: &str| console::err(&format!("build    {what}"));
-            let built = place::build_images(&prepared.scenarios, tools, tell).await;
-            built.map_err(|error| Halt::unverified(chain(&error), "run `redrill images build`"))
-        }
-        _ => {
-            let _ = (prepared, tools);
-            Ok(())
-        }
-    }
-}
-
 /// `redrill images build`: what drills in containers need, on the engine.
 pub async fn build_images(scenarios: &Path, names: &[String]) -> ExitCode {
     let prepared = match assignment::prepare(scenarios, names, &[], AsWritten::No, &BTreeMap::new()) {
@@ -329,34 +278,6 @@ pub(crate) fn unverified(halt: Halt) -> ExitCode {
     };
     console::err(&format!("redrill: {words}"));
     ExitCode::Unverified
-}
-
-/// Whether drills there run in images that an engine builds.
-fn in_containers(environment: EnvironmentName) -> bool {
-    match environment {
-        EnvironmentName::Docker | EnvironmentName::Kube | EnvironmentName::Kind => true,
-        EnvironmentName::Local => false,
-    }
-}
-
-/// Whether this program can run drills there.
-pub(crate) fn is_built(environment: EnvironmentName) -> bool {
-    match environment {
-        EnvironmentName::Local => true,
-        EnvironmentName::Docker => cfg!(feature = "docker"),
-        EnvironmentName::Kube | EnvironmentName::Kind => cfg!(feature = "kube"),
-    }
-}
-
-pub(crate) fn not_built(environment: EnvironmentName) -> Halt {
-    let (name, feature) = match environment {
-        EnvironmentName::Local => ("local", "default"),
-        EnvironmentName::Docker => ("docker", "docker"),
-        EnvironmentName::Kind => ("kind", "kube"),
-        EnvironmentName::Kube => ("kube", "kube"),
-    };
-    let remedy = format!("build it with `--features {feature}`, or run with --env local");
-    Halt::unverified(format!("this redrill was built without the {name} environment"), remedy)
 }
 
 /// A command line that asks for a run and is not understood: written down as what it is.

@@ -119,6 +119,11 @@ pub fn after(before: SessionKind, text: &str) -> SessionKind {
     }
 }
 
+/// Whether a statement of a shell opens a session, judged by its words alone.
+pub fn opens(statement: &str) -> bool {
+    opener::opener(statement).is_some()
+}
+
 /// A person at a terminal. One step runs at a time; directory, variables, functions and open
 /// sessions last from step to step.
 pub struct Session {

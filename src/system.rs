@@ -22,6 +22,9 @@ pub use clusters::Systems;
 
 use image::PullPolicy;
 
+/// Of a Secret of type kubernetes.io/dockerconfigjson.
+const PULL_SECRET: &str = ".dockerconfigjson";
+
 /// One object of the manifests, as `kubectl apply` would send it.
 #[derive(Clone)]
 pub struct Object {
@@ -122,6 +125,30 @@ impl System {
             }
         }
         policies
+    }
+
+    /// What the Secrets hold with which images are pulled, by image: those of the pod, else of its account. One that is not there, or is
+    /// of another type, a node goes without.
+    pub fn pull_secrets(&self) -> BTreeMap<String, Vec<Secret>> {
+        let mut all: BTreeMap<String, Vec<Secret>> = BTreeMap::new();
+        for object in &self.objects {
+            let Some((_, spec)) = pod_template::pod_spec(object) else { continue };
+            let account = spec["serviceAccountName"].as_str().unwrap_or("default");
+            let account = self.object(&kind::SERVICE_ACCOUNT, &object.namespace, account);
+            let named =
+                |holder: &Value| holder["imagePullSecrets"].as_array().filter(|names| !names.is_empty()).cloned();
+            let names = named(spec).or_else(|| named(&account?.value)).unwrap_or_default();
+            let secrets = names.iter().filter_map(|reference| {
+                let secret = self.object(&kind::SECRET, &object.namespace, reference["name"].as_str()?)?;
+                manifest::secret_values(&secret.value).remove(PULL_SECRET).flatten()
+            });
+            let secrets: Vec<Secret> = secrets.collect();
+            for (_, container) in pod_template::containers(object) {
+                let known = all.entry(container["image"].as_str().unwrap_or_default().to_owned()).or_default();
+                known.extend(secrets.iter().filter(|secret| !known.contains(secret)).cloned().collect::<Vec<_>>());
+            }
+        }
+        all
     }
 
     pub fn objects_of(&self, kind: &Kind) -> impl Iterator<Item = &Object> {

@@ -117,3 +117,27 @@ fn a_shard_is_written_as_part_and_parts() {
         assert!(odd.parse::<Shard>().is_err(), "{odd}");
     }
 }
+
+#[test]
+fn what_the_pages_type_at_a_workstation_is_what_workstations_have() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+    for as_written in [AsWritten::No, AsWritten::Yes] {
+        let prepared = prepare(&folder, &[], &[], as_written, &BTreeMap::new());
+        let prepared = prepared.unwrap_or_else(|problems| panic!("{problems}"));
+        let mut typed: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for (scenario, plan) in prepared.drills() {
+            let programs = plan.programs(&scenario.scenario.errata).into_iter().map(|program| program.name);
+            typed.entry(scenario.scenario.name.clone()).or_default().extend(programs);
+        }
+        // Of the workstation's image, coreutils among them.
+        let has = [
+            "aws", "base64", "cat", "cd", "cp", "echo", "export", "git", "grep", "helm", "kubectl", "ls", "mkdir",
+            "patch", "printf", "psql", "sed", "sort", "tail", "test",
+        ];
+        for (scenario, programs) in typed {
+            assert!(!programs.is_empty(), "{scenario}: nothing is known of its page");
+            let lacking: Vec<_> = programs.iter().filter(|program| !has.contains(&program.as_str())).collect();
+            assert!(lacking.is_empty(), "{scenario}: {lacking:?}");
+        }
+    }
+}

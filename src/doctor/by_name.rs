@@ -1,5 +1,7 @@
 //! Getting programs that are known by their names alone, where there is neither scenario nor engine: inside a container.
 
+use std::collections::BTreeSet;
+
 use super::go_module::{FERRETDB, GCS_SERVER, GoProgram, HELM, HELM_DIFF};
 use super::{Error, go_module, kubectl};
 
@@ -19,13 +21,15 @@ pub fn main(names: &[String]) -> Result<(), Error> {
     let tokio = tokio::runtime::Runtime::new();
     let tokio = tokio.map_err(|source| Error::Io { doing: "start".to_owned(), source })?;
     tokio.block_on(async {
-        for name in names {
-            match PROGRAMS.iter().find(|program| program.name == name) {
-                Some(program) => go_module::install(program).await?,
-                None if name == KUBECTL => kubectl::install().await?,
-                None => return Err(Error::Impossible(format!("there is no way to get `{name}`"))),
-            }
+        let known: BTreeSet<&str> = names.iter().map(String::as_str).collect();
+        if let Some(name) = known.iter().find(|name| !is_known(name)) {
+            return Err(Error::Impossible(format!("there is no way to get `{name}`")));
         }
+        if known.contains(KUBECTL) {
+            kubectl::install().await?;
+        }
+        let programs: Vec<_> = PROGRAMS.into_iter().filter(|program| known.contains(program.name)).collect();
+        go_module::install(&programs, |_| {}).await?;
         Ok(())
     })
 }

@@ -112,12 +112,16 @@ fn number(version: &str) -> Option<(u32, u32)> {
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
-/// Builds it with the machine's Go, or with Debian 13's, which is gone afterwards.
-pub async fn install(program: &GoProgram) -> Result<(), Error> {
-    install_into(program, &tools_folder_or_error()?).await
+/// Builds them with the machine's Go, or with Debian 13's, which is gone afterwards: one for all, and what one of them has fetched or
+/// compiled is there for the next. `tell` hears of each as it begins. Errs with the first that cannot be built.
+pub async fn install(programs: &[&GoProgram], tell: impl FnMut(&str)) -> Result<(), Error> {
+    match programs {
+        [] => Ok(()),
+        programs => install_into(programs, &tools_folder_or_error()?, tell).await,
+    }
 }
 
-async fn install_into(program: &GoProgram, tools: &Path) -> Result<(), Error> {
+async fn install_into(programs: &[&GoProgram], tools: &Path, mut tell: impl FnMut(&str)) -> Result<(), Error> {
     let io = |source| Error::Io { doing: format!("prepare {}", tools.display()), source };
     std::fs::create_dir_all(tools).map_err(io)?;
     let work = tempfile::Builder::new().prefix(".build-").tempdir_in(tools).map_err(io)?;
@@ -142,11 +146,18 @@ async fn install_into(program: &GoProgram, tools: &Path) -> Result<(), Error> {
         }
     };
     let env: BTreeMap<_, _> = env.into_iter().map(|(name, value)| (name.to_owned(), Secret::new(value))).collect();
-    let built = build(program, &go, work.path(), env.clone()).await;
+    let building = async {
+        for program in programs {
+            tell(program.name);
+            build(program, &go, work.path(), env.clone()).await?;
+            std::fs::rename(work.path().join("bin").join(program.name), place(program, tools)).map_err(io)?;
+        }
+        Ok(())
+    };
+    let built: Result<(), Error> = building.await;
     // Modules are read-only: only root could remove them with the folder.
     super::run_with(&[&go, "clean", "-modcache"], env, "go clean -modcache", BUILDING).await?;
-    built?;
-    std::fs::rename(work.path().join("bin").join(program.name), place(program, tools)).map_err(io)
+    built
 }
 
 /// Builds it as `bin/NAME` below `work`.
@@ -161,7 +172,7 @@ async fn build(program: &GoProgram, go: &str, work: &Path, env: BTreeMap<String,
         let made = program.package.rsplit('/').next().unwrap_or(program.name);
         return std::fs::rename(work.join("bin").join(made), work.join("bin").join(program.name)).map_err(io);
     }
-    let module = work.join("module");
+    let module = work.join(format!("module-{}", program.name));
     let io = |source| Error::Io { doing: format!("prepare {}", module.display()), source };
     std::fs::create_dir(&module).map_err(io)?;
     let GoProgram { module: required, version, .. } = program;
@@ -192,7 +203,7 @@ async fn build_stamped(
     let Some(source) = downloaded["Dir"].as_str() else {
         return Err(Error::Refused { doing, said: "Go does not say where it is".to_owned() });
     };
-    let copy = work.join("module");
+    let copy = work.join(format!("module-{}", program.name));
     let io = |source| Error::Io { doing: format!("copy {wanted}"), source };
     copy_folder(Path::new(source), &copy).map_err(io)?;
     std::fs::write(copy.join(stamp), format!("v{}\n", program.version)).map_err(io)?;
@@ -230,13 +241,14 @@ mod tests {
 
     #[tokio::test]
     #[ignore = "fetches 300 MB of modules and builds them"]
-    async fn a_program_is_built_and_nothing_else_stays() {
-        for program in [&GCS_SERVER, &HELM_DIFF, &FERRETDB] {
-            let folder = tempfile::tempdir().expect("folder");
-            install_into(program, folder.path()).await.expect(program.name);
-            let names: Vec<_> =
-                std::fs::read_dir(folder.path()).expect("folder").map(|e| e.expect("entry").path()).collect();
-            assert_eq!(names, [place(program, folder.path())]);
-        }
+    async fn programs_are_built_and_nothing_else_stays() {
+        let folder = tempfile::tempdir().expect("folder");
+        let programs = [&GCS_SERVER, &HELM_DIFF, &FERRETDB];
+        let mut told = Vec::new();
+        install_into(&programs, folder.path(), |what| told.push(what.to_owned())).await.expect("built");
+        assert!(told.ends_with(&programs.map(|program| program.name.to_owned())), "{told:?}");
+        let entries = std::fs::read_dir(folder.path()).expect("folder");
+        let names: BTreeSet<PathBuf> = entries.map(|entry| entry.expect("entry").path()).collect();
+        assert_eq!(names, programs.iter().map(|program| place(program, folder.path())).collect());
     }
 }

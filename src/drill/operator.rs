@@ -12,7 +12,7 @@ use crate::drill::event::{EventSender, Happening};
 use crate::drill::ran::Ran;
 use crate::drill::record::{Halt, Record};
 use crate::drill::stage::{self, Stage};
-use crate::drill::station;
+use crate::drill::{programs, station};
 use crate::error::chain;
 use crate::kubernetes::{ExecRequest, Terminal as Wanted};
 use crate::outcome::StepResult;
@@ -109,14 +109,22 @@ impl Operator {
             }
         }
         let typed = StepText { text, source: step.source.clone() };
-        let run = self.terminal_of(step).run(&typed).await;
+        let terminal = self.terminal_of(step);
+        let is_workstation = terminal.depth() == 0;
+        let run = terminal.run(&typed).await;
         self.log.end();
         let edits = match &step.action {
             Action::Editor { .. } => editor::take_away(&stage.kubernetes).await.map(Some),
             _ => Ok(None),
         };
         match run {
-            Ok(run) => self.judge(step, &filled, run, edits, record, &mut ran),
+            Ok(run) => {
+                let remark = if is_workstation { programs::remark(&stage.kubernetes, &run).await } else { None };
+                self.judge(step, &filled, run, edits, record, &mut ran);
+                if let (StepResult::Failed { reason, .. }, Some(remark)) = (&mut ran.result, remark) {
+                    *reason = format!("{reason}; {remark}");
+                }
+            }
             Err(error) => {
                 let remedy = "run the drill again".to_owned();
                 ran.result = StepResult::Unverified { reason: chain(&error), remedy };

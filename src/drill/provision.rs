@@ -9,7 +9,7 @@ use crate::drill::stage::{self, Stage, ask};
 use crate::drill::station;
 use crate::drill::unanswered::Unanswered;
 use crate::drill::value::Values;
-use crate::drill::{Assignment, Logs, account, chart, checkout, finding, seed};
+use crate::drill::{Assignment, Logs, account, chart, checkout, finding, programs, seed};
 use crate::environment::{Environment, EnvironmentError};
 use crate::error::chain;
 use crate::outcome::{CheckKind, CheckResult, Phase};
@@ -54,6 +54,7 @@ pub async fn run(assignment: &Assignment<'_>, environment: &Environment, record:
     if let Some(checkout) = &assignment.scenario.workstation.checkout {
         stage.folder = Some(checkout::put(&stage.kubernetes, checkout).await?);
     }
+    programs::check(assignment, &stage).await?;
     match &assignment.scenario.system.chart {
         Some(chart) => chart::install(&stage, chart, record).await?,
         None => apply(assignment.systems, &stage).await?,

@@ -26,6 +26,7 @@ mod base;
 mod build;
 mod existing;
 mod pull;
+mod pull_secret;
 pub mod reaper;
 pub mod recipe;
 mod taking;
@@ -201,6 +202,11 @@ pub struct Found {
 }
 
 impl Found {
+    /// What the engine calls each.
+    pub fn ids(&self) -> Vec<String> {
+        self.images.values().map(|image| image.reference.clone()).collect()
+    }
+
     fn add(&mut self, reference: &str, found: OnEngine) {
         let OnEngine { image, id, in_registries } = found;
         self.digests.insert(format!("image {reference} on the engine"), id);

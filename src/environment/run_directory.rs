@@ -158,7 +158,8 @@ fn doing(what: &str, path: &Path) -> impl FnOnce(std::io::Error) -> EnvironmentE
     EnvironmentError::io(format!("{what} {}", path.display()))
 }
 
-#[cfg(all(test, feature = "docker"))]
+#[cfg(test)]
+#[cfg(feature = "docker")]
 mod tests {
     use super::*;
 

@@ -8,13 +8,14 @@ use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, Method, Request, StatusCode, header};
+use http::{Method, Request, StatusCode, header};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 
 use super::answer::{self, View};
 use super::body::{self, Sent};
 use super::carry;
+use super::headers;
 use super::pod::{AUTHORITIES, Extent, Furnishing};
 use super::query;
 use super::refuse;
@@ -69,7 +70,7 @@ impl Passage {
 
     async fn answer(self: Arc<Self>, request: Request<Body>) -> Result<Response, Turned> {
         let (mut parts, body) = request.into_parts();
-        strip(&mut parts.headers);
+        headers::strip(&mut parts.headers);
         // However the caller speaks to the gate; the client has its own way with the cluster.
         parts.version = http::Version::HTTP_11;
         match Target::of(parts.uri.path()) {
@@ -378,28 +379,4 @@ fn joined(mut all: Value, mut more: Value) -> Value {
         }
     }
     all
-}
-
-/// What is said to the gate and to nobody behind it, and forms of answers that it does not read.
-fn strip(headers: &mut HeaderMap) {
-    for name in [header::HOST, header::AUTHORIZATION, header::ACCEPT_ENCODING] {
-        headers.remove(name);
-    }
-    let impersonation: Vec<_> =
-        headers.keys().filter(|name| name.as_str().starts_with("impersonate-")).cloned().collect();
-    for name in impersonation {
-        headers.remove(name);
-    }
-    let Some(accept) = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()) else { return };
-    let readable: Vec<&str> = accept
-        .split(',')
-        .map(str::trim)
-        .filter(|form| {
-            !form.starts_with("application/vnd.kubernetes.protobuf") && !form.starts_with("application/cbor")
-        })
-        .collect();
-    let readable = if readable.join("").is_empty() { "application/json".to_owned() } else { readable.join(", ") };
-    if let Ok(value) = readable.parse() {
-        headers.insert(header::ACCEPT, value);
-    }
 }

@@ -73,6 +73,7 @@ mod in_containers {
 
     use super::*;
     use crate::assignment::Versions;
+    use crate::console;
     use crate::doctor::{npm, python};
     use crate::drill::record::Halt;
     use crate::drill::station;
@@ -178,12 +179,13 @@ mod in_containers {
         docker::build_images(&all, tell).await
     }
 
-    /// Versions of the machine's, and of what the images of each scenario hold: Debian's packages as the engine has them, others as
-    /// they are pinned.
+    /// Versions of the machine's, and of what the images of each scenario hold: packages as the engine has them, others as they are
+    /// pinned. Images that exist are pulled for that as for a drill, where a correction may depend on what is in them.
     pub async fn versions(
         scenarios: &[PreparedScenario],
         tools: &Tools,
         of_machine: &Versions,
+        interrupt: &CancellationToken,
     ) -> Result<Versions, EnvironmentError> {
         let mut versions = of_machine.clone();
         for scenario in scenarios {
@@ -194,10 +196,25 @@ mod in_containers {
             let own = own(scenario, tools)?.remove(station::WORKSTATION_IMAGE);
             images.extend(own.map(|recipe| (recipe, scenario.scenario.workstation.packages.clone())));
             let known = versions.entry(scenario.scenario.name.clone()).or_default();
-            known.extend(docker::versions::of(&images).await?);
+            let existing = depended_on(scenario, interrupt).await.ids();
+            let errata = &scenario.scenario.errata;
+            let is_asked = |package: &str| errata.iter().any(|erratum| erratum.versions.is_of(package));
+            known.extend(docker::versions::of(&images, &existing, is_asked).await?);
             known.extend(pinned(scenario));
         }
         Ok(versions)
+    }
+
+    /// Images that exist, where a correction may depend on what is in them. Whether they can be had, drills find out themselves.
+    async fn depended_on(scenario: &PreparedScenario, interrupt: &CancellationToken) -> Found {
+        if scenario.scenario.errata.is_empty() {
+            return Found::default();
+        }
+        let tell = |what: &str| console::err(&format!("pull     {what}"));
+        tokio::select! {
+            found = docker::find_existing(&scenario.checked.existing, tell) => found.unwrap_or_default(),
+            () = interrupt.cancelled() => Found::default(),
+        }
     }
 
     /// Packages for Python and of npm.

@@ -38,16 +38,17 @@ impl VersionRange {
         Some(above && self.to.as_ref().is_none_or(|to| prefix(to) <= *to))
     }
 
+    /// Whether a package of this name holds the tool. Distributions have the major version in some names: postgresql-15.
+    pub fn is_of(&self, package: &str) -> bool {
+        let plain = package.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('-');
+        plain.eq_ignore_ascii_case(&self.tool)
+    }
+
     /// Whether an erratum of this range is at work with these tools, by name. One of a tool of which no version is known
     /// is.
     pub fn holds_for(&self, versions: &BTreeMap<String, String>) -> bool {
-        // Debian's packages have the major version in their names: postgresql-15.
-        let is_it = |name: &str| {
-            let plain = name.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('-');
-            plain.eq_ignore_ascii_case(&self.tool)
-        };
-        let known: Vec<bool> =
-            versions.iter().filter(|(name, _)| is_it(name)).filter_map(|(_, version)| self.contains(version)).collect();
+        let of_tool = versions.iter().filter(|(name, _)| self.is_of(name));
+        let known: Vec<bool> = of_tool.filter_map(|(_, version)| self.contains(version)).collect();
         known.is_empty() || known.contains(&true)
     }
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::image::PullPolicy;
 use super::{SecretObject, System};
 use crate::outcome::SourceRef;
+use crate::redact::Secret;
 
 /// The systems of a scenario's clusters, in their order: one without a name, or several with theirs.
 #[derive(Debug, Clone, Default)]
@@ -43,6 +44,15 @@ impl Systems {
         let mut all: BTreeMap<String, BTreeSet<PullPolicy>> = BTreeMap::new();
         for (image, policies) in self.0.iter().flat_map(|(_, system)| system.pull_policies()) {
             all.entry(image).or_default().extend(policies);
+        }
+        all
+    }
+
+    /// What the Secrets hold with which images are pulled, by image.
+    pub fn pull_secrets(&self) -> BTreeMap<String, Vec<Secret>> {
+        let mut all: BTreeMap<String, Vec<Secret>> = BTreeMap::new();
+        for (image, secrets) in self.0.iter().flat_map(|(_, system)| system.pull_secrets()) {
+            all.entry(image).or_default().extend(secrets);
         }
         all
     }

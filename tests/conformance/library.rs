@@ -136,9 +136,16 @@ async fn an_image_is_pulled_as_its_container_says_or_the_drill_is_unverified() {
         assert!(!is_told, "{} holds the registry's password", file.display());
     }
 
-    // Under the name that no other image can come to have.
+    // Under the name that no other image can come to have, by somebody who is let in by the pods' own Secret.
     forget().await.unwrap();
-    let same = run_of(by_digest, &registry.logged_in(), "IfNotPresent");
+    let of_pods = library_of(by_digest, "IfNotPresent");
+    let kept = "{ secret: library/db }]";
+    of_pods.replace(SCENARIO, kept, "{ secret: library/db }, { secret: library/of-registry }]");
+    let template = "      containers:\n";
+    of_pods.replace(SYSTEM, template, &format!("      imagePullSecrets: [{{name: of-registry}}]\n{template}"));
+    of_pods.append(SYSTEM, &registry.pull_secret("library", "of-registry"));
+    let stranger = registry.logged_out();
+    let same = of_pods.run_with(&[("DOCKER_CONFIG", stranger.as_path())], &ON_DOCKER);
     let on_engine =
         |run: &Run, image: &str| assert_passed(run).digests[&format!("image {image} on the engine")].clone();
     assert_eq!(on_engine(&same, by_digest), on_engine(&pulled, &image));

@@ -75,9 +75,22 @@ impl Registry {
 
     /// A folder as docker keeps its configuration, of somebody who has logged in.
     pub fn logged_in(&self) -> PathBuf {
+        self.configuration("logged-in", self.authorized())
+    }
+
+    /// A Secret with which pods may pull, as a document that follows others.
+    pub fn pull_secret(&self, namespace: &str, name: &str) -> String {
+        let secret = serde_json::json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": { "name": name, "namespace": namespace },
+            "type": "kubernetes.io/dockerconfigjson", "stringData": { ".dockerconfigjson": self.authorized().to_string() },
+        });
+        format!("---\n{secret}\n")
+    }
+
+    fn authorized(&self) -> serde_json::Value {
         use base64::Engine as _;
         let auth = base64::engine::general_purpose::STANDARD.encode(format!("{USER}:{PASSWORD}"));
-        self.configuration("logged-in", serde_json::json!({ "auths": { (self.host.as_str()): { "auth": auth } } }))
+        serde_json::json!({ "auths": { (self.host.as_str()): { "auth": auth } } })
     }
 
     /// The same of somebody who has not.

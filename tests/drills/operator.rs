@@ -178,3 +178,27 @@ fn an_editor_in_a_session_is_not_the_workstations() {
     let StepResult::Unverified { reason, remedy } = result else { panic!("{result:?}") };
     assert!(reason.contains("in the session that is open there") && remedy.contains("`edit`"), "{reason}: {remedy}");
 }
+
+#[test]
+fn a_program_that_the_workstation_lacks_is_found_out_before_anything_starts() {
+    let playground = Playground::new();
+    let page = "kubectl -n taiga get pods |\n  no-such-program --count";
+    playground.append(RUNBOOK, &format!("\n## Look\n\n```console\n{page}\n```\n"));
+    let first = "backup: [{ procedure: Manual backup }]";
+    playground.replace(SCENARIO, first, "backup: [{ procedure: Look }, { procedure: Manual backup }]");
+    let line = playground.line_of("no-such-program");
+    let run = playground.run(&["--drill", "manual"]);
+    let drill = run.drill("manual");
+    assert_eq!((run.exit, drill.verdict(), drill.steps.len()), (2, Verdict::Unverified, 0), "{}", run.stderr);
+    let said = format!("runbook.md:{line}: the workstation has no program `no-such-program`");
+    let causes: Vec<String> = drill.causes().iter().map(ToString::to_string).collect();
+    assert!(causes.iter().any(|cause| cause.contains(&said) && cause.contains("workstation.packages")), "{causes:#?}");
+}
+
+#[test]
+fn a_program_that_is_misspelt_is_the_page_s_mistake() {
+    let StepResult::Failed { reason, exit } = edited("kubeclt get pods", "", None) else { panic!("not failed") };
+    assert_eq!(exit, Some(127), "{reason}");
+    assert!(reason.contains("command not found; the workstation has no program `kubeclt`"), "{reason}");
+    assert!(reason.contains("the page means another (`kubectl`?), or the scenario has to name its"), "{reason}");
+}

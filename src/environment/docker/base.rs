@@ -36,7 +36,7 @@ pub async fn provide(docker: &Docker, mut tell: impl FnMut(&str)) -> Result<Stri
         reason,
     };
     tell(&format!("{official}, from its registry"));
-    if let Err(refused) = pull(docker, &official, &mut tell).await {
+    if let Err(refused) = pull(docker, &official, &[], &mut tell).await {
         tell(&format!("{made}, from Debian's packages, since no registry gives {official}"));
         let reason = |error| failed(format!("pull {official}: {refused}; {}", crate::error::chain(&error)));
         make(docker).await.map_err(reason)?;

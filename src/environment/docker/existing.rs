@@ -63,7 +63,7 @@ async fn find(
         (Pull::Yes(policy), _) => {
             tell(reference);
             let said = |reason| format!("cannot be pulled, as imagePullPolicy {} wants: {reason}", policy.name());
-            pull(docker, reference, tell).await.map_err(said)?;
+            pull(docker, reference, &image.secrets, tell).await.map_err(said)?;
         }
         (Pull::No, None) => {}
     }

@@ -10,16 +10,28 @@ use testcontainers::bollard::auth::DockerCredentials;
 use testcontainers::bollard::models::CreateImageInfo;
 use testcontainers::bollard::query_parameters::CreateImageOptionsBuilder;
 
+use super::pull_secret;
 use crate::error::chain;
+use crate::redact::Secret;
 
 /// An engine that has said nothing of a pull for so long will not say anything any more.
 const SILENCE: Duration = Duration::from_secs(300);
 /// Between two words of how far it is.
 const PACE: Duration = Duration::from_secs(10);
 
-/// Pulls what the reference names, with the credentials that this user's docker configuration has for its registry. Errs with what
-/// the engine says; no credential is ever in it.
-pub async fn pull(docker: &Docker, reference: &str, mut tell: impl FnMut(&str)) -> Result<(), String> {
+/// Pulls what the reference names, with the credentials for its registry that pods have in Secrets, one after the other as a node
+/// tries them, else with those that this user's docker configuration has. Errs with what the engine says; no credential is ever in it.
+pub async fn pull(
+    docker: &Docker,
+    reference: &str,
+    secrets: &[Secret],
+    mut tell: impl FnMut(&str),
+) -> Result<(), String> {
+    for credentials in pull_secret::credentials(secrets, reference) {
+        if pull_with(docker, reference, Some(credentials), &mut tell).await.is_ok() {
+            return Ok(());
+        }
+    }
     let registry = match registry(reference) {
         Some(registry) => Some(registry.to_owned()),
         None => docker.info().await.map_err(|error| chain(&error))?.index_server_address,
@@ -28,6 +40,15 @@ pub async fn pull(docker: &Docker, reference: &str, mut tell: impl FnMut(&str)) 
         Ok(credentials) => (credentials, String::new()),
         Err(why) => (None, format!(" ({why})")),
     };
+    pull_with(docker, reference, credentials, &mut tell).await.map_err(|said| said + &unread)
+}
+
+async fn pull_with(
+    docker: &Docker,
+    reference: &str,
+    credentials: Option<DockerCredentials>,
+    mut tell: impl FnMut(&str),
+) -> Result<(), String> {
     let options = CreateImageOptionsBuilder::new().from_image(&tagged(reference)).build();
     let mut progress = std::pin::pin!(docker.create_image(Some(options), None, credentials));
     let (mut layers, mut told) = (Layers::default(), Instant::now());
@@ -35,11 +56,11 @@ pub async fn pull(docker: &Docker, reference: &str, mut tell: impl FnMut(&str)) 
         let step = tokio::time::timeout(SILENCE, progress.next()).await;
         let step = match step.map_err(|_| format!("no word from the engine for {} s", SILENCE.as_secs()))? {
             None => return Ok(()),
-            Some(Err(error)) => return Err(chain(&error) + &unread),
+            Some(Err(error)) => return Err(chain(&error)),
             Some(Ok(step)) => step,
         };
         if let Some(error) = step.error_detail {
-            return Err(error.message.unwrap_or_default() + &unread);
+            return Err(error.message.unwrap_or_default());
         }
         layers.note(step);
         if told.elapsed() >= PACE {

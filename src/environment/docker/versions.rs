@@ -1,4 +1,4 @@
-//! Versions of the Debian packages in images: an erratum is at work where the program that drills run is one that it holds for.
+//! Versions of the packages in images: an erratum is at work where the program that drills run is one that it holds for.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
@@ -12,14 +12,22 @@ use crate::runtime::container;
 
 /// Where dpkg keeps what is installed.
 const STATUS: &str = "/var/lib/dpkg/status";
+/// Where apk does.
+const ALPINE: &str = "/lib/apk/db/installed";
 
 /// By package; one that images have in different versions is not told. Each image comes with the packages that it installs; of an
-/// image that is not on the engine nothing is known.
+/// image that is not on the engine nothing is known. Of those that exist, by what the engine calls them, the packages are told that
+/// are asked for; one that keeps no list of Debian's or Alpine's tells nothing.
 ///
 /// Errs when the engine cannot be asked.
-pub async fn of(images: &[(Recipe, BTreeSet<String>)]) -> Result<BTreeMap<String, String>, EnvironmentError> {
+pub async fn of(
+    images: &[(Recipe, BTreeSet<String>)],
+    existing: &[String],
+    is_asked: impl Fn(&str) -> bool,
+) -> Result<BTreeMap<String, String>, EnvironmentError> {
     let docker = container::connect().await?;
-    let Some(base) = base::on_engine(&docker).await? else { return Ok(BTreeMap::new()) };
+    // Where there is no base nothing is made from one.
+    let base = base::on_engine(&docker).await?.unwrap_or_default();
     let mut run = Taking::begin("versions")?;
     let mut found = Vec::new();
     let mut asked = BTreeSet::new();
@@ -29,7 +37,15 @@ pub async fn of(images: &[(Recipe, BTreeSet<String>)]) -> Result<BTreeMap<String
             if asked.insert(image.clone()) && container::is_on_engine(&docker, &image).await? {
                 let archive = run.take(&image, STATUS).await?;
                 let status = text(&archive).map_err(EnvironmentError::io(format!("read {STATUS} of {image}")))?;
-                found.push(installed(&status, packages));
+                found.push(in_debian(&status, |package| packages.contains(package)));
+            }
+        }
+        for image in existing {
+            if let Some(status) = list(&mut run, image, STATUS).await {
+                found.push(in_debian(&status, &is_asked));
+            }
+            if let Some(installed) = list(&mut run, image, ALPINE).await {
+                found.push(in_alpine(&installed, &is_asked));
             }
         }
         Ok(())
@@ -37,6 +53,12 @@ pub async fn of(images: &[(Recipe, BTreeSet<String>)]) -> Result<BTreeMap<String
     let done: Result<(), EnvironmentError> = asking.await;
     run.end(done).await?;
     Ok(agreed(found))
+}
+
+/// `None` where an image has no such file, or does not give it.
+async fn list(run: &mut Taking, image: &str, path: &str) -> Option<String> {
+    let archive = run.take(image, path).await.inspect_err(|error| tracing::info!("{}", crate::error::chain(error)));
+    text(&archive.ok()?).ok()
 }
 
 /// The only file of a tar.
@@ -50,12 +72,22 @@ fn text(archive: &Path) -> std::io::Result<String> {
 }
 
 /// Of a file of dpkg's (paragraphs of fields, deb822(5)): those of the packages that are installed.
-fn installed(status: &str, packages: &BTreeSet<String>) -> BTreeMap<String, String> {
+fn in_debian(status: &str, is_asked: impl Fn(&str) -> bool) -> BTreeMap<String, String> {
     let paragraphs = status.split("\n\n").filter_map(|paragraph| {
         let field = |name: &str| paragraph.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
-        let package = field("Package")?.to_owned();
-        let is_there = field("Status")?.ends_with(" installed") && packages.contains(&package);
-        Some((package, field("Version").filter(|_| is_there)?.to_owned()))
+        let package = field("Package")?;
+        let is_there = field("Status")?.ends_with(" installed") && is_asked(package);
+        Some((package.to_owned(), field("Version").filter(|_| is_there)?.to_owned()))
+    });
+    paragraphs.collect()
+}
+
+/// Of a file of apk's: paragraphs, too, of fields with one letter.
+fn in_alpine(installed: &str, is_asked: impl Fn(&str) -> bool) -> BTreeMap<String, String> {
+    let paragraphs = installed.split("\n\n").filter_map(|paragraph| {
+        let field = |name: &str| paragraph.lines().find_map(|line| line.strip_prefix(name));
+        let package = field("P:").filter(|package| is_asked(package))?;
+        Some((package.to_owned(), field("V:")?.to_owned()))
     });
     paragraphs.collect()
 }
@@ -96,9 +128,15 @@ mod tests {
 
     #[test]
     fn what_is_installed_and_asked_for_is_told() {
-        let packages = ["patch", "restic"].map(str::to_owned).into();
-        let found = installed(&STATUS.join("\n"), &packages);
+        let found = in_debian(&STATUS.join("\n"), |package| ["patch", "restic"].contains(&package));
         assert_eq!(found, [("restic".to_owned(), "0.14.0-1+b5".to_owned())].into());
+    }
+
+    #[test]
+    fn what_alpine_has_installed_is_told() {
+        let installed = "C:Q1x=\nP:restic\nV:0.16.5-r1\nT:V: of nothing\nF:usr\n\nP:musl\nV:1.2.5-r0\n\n";
+        let found = in_alpine(installed, |package| package == "restic");
+        assert_eq!(found, [("restic".to_owned(), "0.16.5-r1".to_owned())].into());
     }
 
     #[test]

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::cluster;
 use crate::outcome::SourceRef;
+use crate::redact::Secret;
 
 /// When a node asks an image's registry for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,6 +58,8 @@ pub enum Pull {
 pub struct ExistingImage {
     /// Of the containers that name it.
     pub policies: BTreeSet<PullPolicy>,
+    /// What the Secrets hold that their pods name to pull it with, as docker's configuration has it.
+    pub secrets: Vec<Secret>,
     /// Where the system names it.
     pub places: Vec<SourceRef>,
     /// Where the scenario does.
@@ -108,7 +111,7 @@ mod tests {
     fn what_is_there_is_pulled_again_only_where_a_container_says_always() {
         let pull = |policies: &[PullPolicy], is_there| {
             let policies = policies.iter().copied().collect();
-            ExistingImage { policies, places: vec![source(1)], binding: source(2) }.pull(is_there)
+            ExistingImage { policies, secrets: Vec::new(), places: vec![source(1)], binding: source(2) }.pull(is_there)
         };
         assert_eq!(pull(&[IfNotPresent], true), Pull::No);
         assert_eq!(pull(&[IfNotPresent], false), Pull::Yes(IfNotPresent));
