@@ -84,7 +84,19 @@ impl Command {
 #[derive(Debug, Subcommand)]
 pub enum ImagesCommand {
     /// Build what is not on the container engine yet, from a registry's Debian or from this machine's mirror
-    Build(Selection),
+    Build(BuildArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct BuildArgs {
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Push what was built to a registry, as PREFIX/NAME:TAG, with the credentials of `docker login`
+    #[arg(long, value_name = "PREFIX")]
+    pub push: Option<String>,
+    /// Write down what a cluster calls the images, so that `run --env kube --images` needs no engine
+    #[arg(long, value_name = "FILE")]
+    pub list: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -166,6 +178,9 @@ pub struct ClusterArgs {
     /// With --env kube: the cluster is there for this drill alone, so namespaces have the runbook's own names
     #[arg(long)]
     pub dedicated: bool,
+    /// With --env kube: what the cluster calls the images, as `images build --list` wrote it down; without it they are looked for on this machine's engine
+    #[arg(long, value_name = "FILE")]
+    pub images: Option<PathBuf>,
     /// With --env kind: the image of the cluster's node, which decides the version of Kubernetes [default: kind's own]
     #[arg(long, value_name = "IMAGE")]
     pub node_image: Option<String>,

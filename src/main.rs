@@ -106,7 +106,7 @@ async fn command(cli: Cli) -> exit_code::ExitCode {
         Command::List => commands::list(&cli.scenarios, &cli.reports),
         Command::Check(selection) => commands::check(&cli.scenarios, selection),
         Command::Doctor(arguments) => commands::doctor(&cli.scenarios, arguments).await,
-        Command::Images(ImagesCommand::Build(selection)) => run::build_images(&cli.scenarios, &selection.names).await,
+        Command::Images(ImagesCommand::Build(arguments)) => run::build_images(&cli.scenarios, arguments).await,
         Command::Gc(arguments) => commands::gc(&cli.reports, arguments).await,
     }
 }

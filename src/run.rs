@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::assignment::{self, Prepared, PreparedScenario, Versions};
-use crate::cli::RunArgs;
+use crate::cli::{BuildArgs, RunArgs};
 use crate::console::{self, Console, Times};
 use crate::doctor::Tools;
 use crate::drill::event::{self, DrillId};
@@ -24,6 +24,8 @@ use crate::problem::Problems;
 use crate::redact::Redactor;
 use crate::scenario::EnvironmentName;
 
+#[cfg(feature = "kube")]
+mod image_list;
 mod means;
 mod place;
 
@@ -106,8 +108,12 @@ async fn make_ready(scenarios: &Path, arguments: &RunArgs, interrupt: &Cancellat
     let prepared = prepare(&BTreeMap::new())?;
     let environment = EnvironmentName::from(arguments.environment);
     let (tools, obstacle) = machine(&prepared, environment, arguments.install).await;
+    // Nothing of the machine's goes into images that are listed, so nothing of it can lack.
+    let is_listed = arguments.cluster.images.is_some() && environment == EnvironmentName::Kube;
+    let obstacle = obstacle.filter(|_| !is_listed);
     let tools = tools.without(&arguments.simulate);
     let versions = match obstacle {
+        None if is_listed => listed_versions(&prepared, environment, &tools, arguments),
         None => versions(&prepared, environment, &tools, interrupt).await,
         Some(_) => prepared.versions(environment, &tools),
     };
@@ -143,6 +149,20 @@ async fn versions(
             of_machine
         }
     }
+}
+
+/// Of what is in images that are listed. A list that cannot be read the drills tell of.
+fn listed_versions(prepared: &Prepared, environment: EnvironmentName, tools: &Tools, arguments: &RunArgs) -> Versions {
+    let mut versions = prepared.versions(environment, tools);
+    #[cfg(feature = "kube")]
+    if let Some(Ok(list)) = arguments.cluster.images.as_deref().map(image_list::ImageList::read) {
+        for (scenario, known) in &mut versions {
+            let listed = list.of_scenario(scenario).map(|listed| listed.versions.clone());
+            known.extend(listed.unwrap_or_default());
+        }
+    }
+    let _ = arguments;
+    versions
 }
 
 /// With the version of the cluster that was named. Where it cannot be asked, drills find that out themselves.
@@ -251,8 +271,9 @@ async fn in_its_place(
     }
 }
 
-/// `redrill images build`: what drills in containers need, on the engine.
-pub async fn build_images(scenarios: &Path, names: &[String]) -> ExitCode {
+/// `redrill images build`: what drills in containers need, on the engine and, where it is asked for, in a registry and in a list.
+pub async fn build_images(scenarios: &Path, arguments: &BuildArgs) -> ExitCode {
+    let names = &arguments.selection.names;
     let prepared = match assignment::prepare(scenarios, names, &[], AsWritten::No, &BTreeMap::new()) {
         Ok(prepared) => prepared,
         Err(problems) => {
@@ -265,8 +286,34 @@ pub async fn build_images(scenarios: &Path, names: &[String]) -> ExitCode {
     }
     // What goes into images is got with them.
     match machine(&prepared, EnvironmentName::Docker, true).await {
-        (_, None) => ExitCode::Passed,
+        (tools, None) => hand_on(&prepared, &tools, arguments).await,
         (_, Some(halt)) => unverified(halt),
+    }
+}
+
+/// Pushes what was built and writes down what it is called, as far as either was asked for.
+#[cfg(feature = "kube")]
+async fn hand_on(prepared: &Prepared, tools: &Tools, arguments: &BuildArgs) -> ExitCode {
+    if arguments.push.is_none() && arguments.list.is_none() {
+        return ExitCode::Passed;
+    }
+    let tell = |what: &str| console::err(&format!("push     {what}"));
+    let handed_on = async {
+        let of_machine = prepared.versions(EnvironmentName::Docker, tools);
+        let list = place::image_list(&prepared.scenarios, tools, &of_machine, arguments.push.as_deref(), tell).await?;
+        arguments.list.as_ref().map_or(Ok(()), |file| list.write(file))
+    };
+    match handed_on.await {
+        Ok(()) => ExitCode::Passed,
+        Err(error) => unverified(Halt::unverified(chain(&error), "look at the registry, and at `docker login`")),
+    }
+}
+
+#[cfg(not(feature = "kube"))]
+async fn hand_on(_: &Prepared, _: &Tools, arguments: &BuildArgs) -> ExitCode {
+    match arguments.push.is_none() && arguments.list.is_none() {
+        true => ExitCode::Passed,
+        false => unverified(not_built(EnvironmentName::Kube)),
     }
 }
 

@@ -27,6 +27,8 @@ mod build;
 mod existing;
 mod pull;
 mod pull_secret;
+#[cfg(feature = "kube")]
+mod push;
 pub mod reaper;
 pub mod recipe;
 mod taking;
@@ -34,6 +36,8 @@ pub mod tools;
 pub mod versions;
 
 pub use existing::{Unavailable, find_existing};
+#[cfg(feature = "kube")]
+pub use push::push;
 
 use reaper::Lifeline;
 use recipe::Recipe;

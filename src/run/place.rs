@@ -62,10 +62,10 @@ fn outside(scenario: &Scenario) -> BTreeMap<String, String> {
         .collect()
 }
 
-#[cfg(feature = "kube")]
-pub use in_containers::kube;
 #[cfg(feature = "docker")]
 pub use in_containers::{build_images, docker, existing_images, versions};
+#[cfg(feature = "kube")]
+pub use in_containers::{image_list, kube};
 
 #[cfg(feature = "docker")]
 mod in_containers {
@@ -79,6 +79,8 @@ mod in_containers {
     use crate::drill::station;
     use crate::environment::docker::recipe::{OwnPrograms, Recipe};
     use crate::environment::docker::{self, Docker, DockerConfig, Found, Unavailable};
+    #[cfg(feature = "kube")]
+    use crate::run::image_list::{ImageList, OfScenario};
     use crate::scenario::EnvironmentName;
     use crate::system::image::LocalImage;
 
@@ -128,6 +130,29 @@ mod in_containers {
         Ok(Environment::Docker(Box::new(Docker::start(config).await?)))
     }
 
+    /// What the cluster calls the images of the scenarios; pushed to a registry first, where there is one.
+    #[cfg(feature = "kube")]
+    pub async fn image_list(
+        scenarios: &[PreparedScenario],
+        tools: &Tools,
+        of_machine: &Versions,
+        registry: Option<&str>,
+        mut tell: impl FnMut(&str),
+    ) -> Result<ImageList, EnvironmentError> {
+        let versions = versions(scenarios, tools, of_machine, &CancellationToken::new()).await?;
+        let mut listed = BTreeMap::new();
+        for scenario in scenarios {
+            let (mut images, digests) = docker::find_built(&recipes(scenario, tools)?, &own(scenario, tools)?).await?;
+            if let Some(prefix) = registry {
+                images = docker::push(&images, prefix, &mut tell).await?;
+            }
+            let name = scenario.scenario.name.clone();
+            let versions = versions.get(&name).cloned().unwrap_or_default();
+            listed.insert(name, OfScenario { images, digests, versions });
+        }
+        ImageList::of(listed)
+    }
+
     /// Finds a place on a cluster that exists, whose nodes have the images that were built.
     #[cfg(feature = "kube")]
     pub async fn kube(
@@ -139,7 +164,14 @@ mod in_containers {
     ) -> Result<Environment, EnvironmentError> {
         use crate::environment::kube::kind::Throwaway;
         use crate::environment::kube::{Kube, KubeConfig};
-        let (mut images, digests) = docker::find_built(&recipes(scenario, tools)?, &own(scenario, tools)?).await?;
+        let (mut images, digests) = match &arguments.images {
+            Some(file) => {
+                let list = ImageList::read(file)?;
+                let OfScenario { images, digests, .. } = list.of_scenario(&scenario.scenario.name)?.clone();
+                (images, digests)
+            }
+            None => docker::find_built(&recipes(scenario, tools)?, &own(scenario, tools)?).await?,
+        };
         // What exists the nodes pull, by the name that the manifests have.
         images.extend(scenario.checked.existing.keys().map(|reference| (reference.clone(), reference.clone())));
         let name = name(assignment, record);

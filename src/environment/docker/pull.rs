@@ -77,13 +77,13 @@ fn tagged(reference: &str) -> String {
 }
 
 /// The registry that a reference names; `None` leaves it to the engine, which has one of its own for that.
-fn registry(reference: &str) -> Option<&str> {
+pub(super) fn registry(reference: &str) -> Option<&str> {
     let (host, _) = reference.split_once('/')?;
     (host == "localhost" || host.contains(['.', ':'])).then_some(host)
 }
 
 /// Of `~/.docker/config.json`, or of the one in DOCKER_CONFIG; `None` where it has none. Errs with why they could not be had.
-async fn credentials(registry: Option<String>) -> Result<Option<DockerCredentials>, String> {
+pub(super) async fn credentials(registry: Option<String>) -> Result<Option<DockerCredentials>, String> {
     let Some(registry) = registry else { return Ok(None) };
     let host = registry.clone();
     let found = tokio::task::spawn_blocking(move || docker_credential::get_credential(&host)).await;
