@@ -199,6 +199,17 @@ impl Environment {
         }
     }
 
+    /// Told once nothing inside was seen to reach outside.
+    pub async fn closed(&self) {
+        match self {
+            Self::Local(_) => {}
+            #[cfg(feature = "docker")]
+            Self::Docker(_) => {}
+            #[cfg(feature = "kube")]
+            Self::Kube(kube) => kube.closed().await,
+        }
+    }
+
     /// What of the outside is tried to be reached, in words.
     pub fn tried_outside(&self) -> &'static str {
         match self.is_ours_to_close() {

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -43,7 +43,7 @@ mod target;
 
 use names::{Names, ServiceAt};
 use passage::Passage;
-use pod::Furnishing;
+use pod::{Furnishing, Watch};
 use room::Rooms;
 
 /// The namespace of a gate's porter, and its pod's name.
@@ -94,6 +94,7 @@ pub struct Gate {
     pub rooms: Arc<Rooms>,
     pub trouble: Trouble,
     front: Front,
+    furnishing: Arc<Furnishing>,
     porter: Attendant,
     address: IpAddr,
     _names: JoinSet<()>,
@@ -108,14 +109,14 @@ impl Gate {
         kubernetes.create(&pod(PORTER, &namespace, &porter_image, json!(["sleep", "infinity"]))).await?;
         let address = running(&kubernetes, PORTER, &namespace).await?;
         let porter = attend(&kubernetes, &namespace).await?;
-        let furnishing = Arc::new(Furnishing { images, name_server: address.to_string() });
+        let furnishing = Arc::new(Furnishing { images, name_server: address.to_string(), watch: OnceLock::new() });
         let closing = Closing::default();
         let scopes =
             kubernetes.served().map(|(kind, abilities)| ((kind.group, kind.version, kind.plural), abilities.scope));
         let passage = Arc::new(Passage {
             client,
             rooms: rooms.clone(),
-            furnishing,
+            furnishing: furnishing.clone(),
             scopes: scopes.collect(),
             owns_cluster,
             made: Mutex::default(),
@@ -135,7 +136,7 @@ impl Gate {
         let mut tasks = JoinSet::new();
         tasks.spawn(serving);
         porter.listen_for_names(NAMES_PORT, names_at).await?;
-        Ok(Self { rooms, trouble, front, porter, address, _names: tasks })
+        Ok(Self { rooms, trouble, front, furnishing, porter, address, _names: tasks })
     }
 
     /// A client of this process, which sees what the page would.
@@ -154,6 +155,12 @@ impl Gate {
     /// Completes when the connection to the drill's porter has ended, and with it what everything inside depends on.
     pub fn ended(&self) -> CancellationToken {
         self.porter.ended()
+    }
+
+    /// From now on nothing of the system begins in a pod from which this address can be reached.
+    pub fn watch(&self, image: &str, stranger: SocketAddr) {
+        // Told once: the drill's stranger stays where he is.
+        let _ = self.furnishing.watch.set(Watch { image: image.to_owned(), stranger });
     }
 
     /// Answers nobody any more.

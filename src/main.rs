@@ -25,6 +25,8 @@ fn main() -> ExitCode {
         }
         #[cfg(feature = "kube")]
         redrill::gate::bait::HELPER => return helper_end(redrill::gate::bait::main(&arguments[1..])),
+        #[cfg(feature = "kube")]
+        redrill::gate::bait::WAITER => return helper_end(redrill::gate::bait::wait(&arguments[1..])),
         "__charts" => return helper_end(store::charts::main(arguments.split_off(1))),
         "__aws" => {
             return helper_end(store::aws::main(arguments.split_off(1)).map(|answer| {

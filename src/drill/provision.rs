@@ -142,6 +142,9 @@ async fn isolation(
         Err(unanswered) => Err(unanswered.into()),
     };
     let held = matches!(finding, Ok((CheckResult::Held | CheckResult::Accepted { .. }, _)));
+    if matches!(finding, Ok((CheckResult::Held, _))) {
+        environment.closed().await;
+    }
     finding::write(record, "nothing inside reaches outside", CheckKind::Isolation, Phase::Provision, started, finding);
     match held {
         true => Ok(()),

@@ -246,7 +246,8 @@ pub async fn write_file(kubernetes: &Kubernetes, path: &str, content: &str) -> R
 /// script is an argument, for all to read.
 pub async fn on_workstation(kubernetes: &Kubernetes, doing: &str, script: &str, input: &[u8]) -> Result<String, Halt> {
     use tokio::io::AsyncWriteExt;
-    let script = format!("exec 2>&1; {script}");
+    // The shell keeps its standard error open beside it: some container runtimes close the input when any of the outputs has ended.
+    let script = format!("{{ {script}\n}} 2>&1");
     let argv = ["sh", "-c", &script];
     let terminal = Terminal::No;
     let request =

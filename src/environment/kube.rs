@@ -57,6 +57,8 @@ pub struct Kube {
     bait: Bait,
     /// Of somebody in the same cluster who is not of the drill.
     stranger: SocketAddr,
+    /// redrill's own, as the cluster calls it.
+    own_image: String,
     trouble: Trouble,
     lost: CancellationToken,
     dedicated: bool,
@@ -120,6 +122,7 @@ impl Kube {
                     directory: path,
                     bait: Bait::lay()?,
                     stranger,
+                    own_image: config.images.get(station::IMAGE).cloned().unwrap_or_default(),
                     trouble,
                     lost,
                     dedicated: config.contexts.dedicated,
@@ -138,6 +141,14 @@ impl Kube {
                 drop(directory.remove().await);
                 Err(error)
             }
+        }
+    }
+
+    /// The cluster was seen to close the drill: from now on each pod of the system is watched to be closed before anything begins in it.
+    pub async fn closed(&self) {
+        let running = self.running.lock().await;
+        for Watched { gate, .. } in running.iter().flat_map(|running| running.gates.values()) {
+            gate.watch(&self.own_image, self.stranger);
         }
     }
 

@@ -135,7 +135,7 @@ mod tests {
 
     fn view(resource: &str) -> View {
         let images = [("postgres:15".to_owned(), "redrill/postgres:abc".to_owned())].into();
-        let furnishing = Furnishing { images, name_server: "10.1.2.3".to_owned() };
+        let furnishing = Furnishing { images, name_server: "10.1.2.3".to_owned(), ..Furnishing::default() };
         View {
             naming: Naming::mapped("0123456789", None),
             furnishing: furnishing.into(),

@@ -4,8 +4,13 @@
 //! What is added stands in places of its own, so that who reads a pod through the gate sees it as its manifest has it.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::OnceLock;
 
 use serde_json::{Value, json};
+
+use super::bait;
+use crate::drill::station;
 
 /// The ConfigMap with the drill's authority, and the volume that shows it.
 pub const AUTHORITIES: &str = "redrill-authorities";
@@ -15,16 +20,31 @@ pub const BUNDLE: &str = "ca-certificates.crt";
 const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 const VARIABLE: &str = "SSL_CERT_FILE";
 
+/// The container that lets a pod begin once it is closed.
+const CLOSED: &str = "redrill-closed";
+
 /// Lists of containers in the specification of a pod.
 const CONTAINERS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"];
 
 /// What every pod of a cluster is given.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct Furnishing {
     /// What the cluster calls an image, by the reference that manifests use.
     pub images: BTreeMap<String, String>,
     /// The address of the drill's name server.
     pub name_server: String,
+    /// What pods of the system wait for, once it is known that the cluster closes them.
+    pub watch: OnceLock<Watch>,
+}
+
+/// A cluster carries a policy out when a pod is there already, and until then it is open: so nothing of the system begins in a pod
+/// before somebody outside of the drill cannot be reached from it.
+#[derive(Debug, Clone)]
+pub struct Watch {
+    /// redrill's own image, as the cluster calls it.
+    pub image: String,
+    /// Of whom nobody inside may reach.
+    pub stranger: SocketAddr,
 }
 
 /// An image that no drill has.
@@ -106,6 +126,7 @@ impl Furnishing {
             (Extent::Change, false) => {}
             (_, true) => push_named(&mut spec["volumes"], volume()),
         }
+        self.watch_spec(extent, namespace, spec);
         if extent == Extent::Whole {
             let domains =
                 [format!("{namespace}.svc.cluster.local"), "svc.cluster.local".into(), "cluster.local".into()];
@@ -120,7 +141,29 @@ impl Furnishing {
         Ok(())
     }
 
+    /// Has a pod of the system wait until it is closed. The drill's own begin before that is known, and find it out.
+    fn watch_spec(&self, extent: Extent, namespace: &str, spec: &mut Value) {
+        let Some(Watch { image, stranger }) = self.watch.get().filter(|_| namespace != station::NAMESPACE) else {
+            return;
+        };
+        let is_there = spec.get("initContainers").is_some_and(Value::is_array);
+        if extent == Extent::Change && !is_there {
+            return;
+        }
+        let watch = json!({"name": CLOSED, "image": image, "imagePullPolicy": "IfNotPresent",
+            "command": ["redrill", bait::WAITER, stranger.to_string()]});
+        let list = spec["initContainers"].take();
+        let mut list = list.as_array().cloned().unwrap_or_default();
+        if !list.iter().any(|container| container["name"] == CLOSED) {
+            list.insert(0, watch);
+        }
+        spec["initContainers"] = Value::Array(list);
+    }
+
     fn furnish_container(&self, container: &mut Value) -> Result<(), UnknownImage> {
+        if container["name"] == CLOSED {
+            return Ok(());
+        }
         if let Some(image) = container.get_mut("image") {
             self.rename(image)?;
             // What is on the nodes is what was built for this drill; no registry has it.
@@ -160,6 +203,9 @@ impl Furnishing {
 
     /// Takes out of an answer what was added.
     pub fn unfurnish(&self, resource: &str, object: &mut Value) {
+        if let Some(status) = object.get_mut("status").filter(|_| resource == "pods") {
+            retain(status, "initContainerStatuses", |status| status["name"] != CLOSED);
+        }
         let Some(spec) = spec_of(resource).and_then(|path| within(object, path)) else { return };
         for list in CONTAINERS {
             for container in spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
@@ -167,6 +213,7 @@ impl Furnishing {
             }
         }
         retain(spec, "volumes", |volume| volume["name"] != AUTHORITIES);
+        retain(spec, "initContainers", |container| container["name"] != CLOSED);
         if spec["dnsConfig"]["nameservers"] == json!([self.name_server])
             && let Some(spec) = spec.as_object_mut()
         {
@@ -220,7 +267,7 @@ mod tests {
     fn furnishing() -> Furnishing {
         let images = [("postgres:15", "redrill/postgres:abc"), ("redrill.invalid/redrill:drill", "redrill/own:def")];
         let images = images.map(|(name, there)| (name.to_owned(), there.to_owned())).into();
-        Furnishing { images, name_server: "10.1.2.3".to_owned() }
+        Furnishing { images, name_server: "10.1.2.3".to_owned(), watch: OnceLock::new() }
     }
 
     fn deployment() -> Value {
@@ -247,6 +294,25 @@ mod tests {
         assert_eq!(again, object);
         furnishing().unfurnish("deployments", &mut object);
         assert_eq!(object, deployment());
+    }
+
+    #[test]
+    fn a_pod_of_the_system_begins_when_it_is_closed_and_nobody_sees_what_it_waits_for() {
+        let furnishing = furnishing();
+        let stranger = "10.9.9.9:8080".parse().unwrap();
+        furnishing.watch.set(Watch { image: "redrill/own:def".to_owned(), stranger }).unwrap();
+        let mut object = deployment();
+        furnishing.furnish("deployments", Extent::Whole, "taiga", &mut object).unwrap();
+        let spec = &object["spec"]["template"]["spec"];
+        assert_eq!(spec["initContainers"][0]["command"], json!(["redrill", "__closed", "10.9.9.9:8080"]));
+        let once = object.clone();
+        furnishing.furnish("deployments", Extent::Whole, "taiga", &mut object).unwrap();
+        assert_eq!(object, once);
+        furnishing.unfurnish("deployments", &mut object);
+        assert_eq!(object, deployment());
+        let mut own = json!({"spec": {"containers": []}});
+        furnishing.furnish("pods", Extent::Whole, station::NAMESPACE, &mut own).unwrap();
+        assert_eq!(own["spec"].get("initContainers"), None);
     }
 
     #[test]
