@@ -39,6 +39,9 @@ impl From<&ClusterArgs> for Contexts {
     }
 }
 
+/// The cluster that redrill runs in itself, as the service account of its pod: no kubeconfig names it.
+const IN_CLUSTER: &str = "in-cluster";
+
 /// How production is called.
 const TELLTALE: &str = r"(?i)(^|[^a-z])(prod|production|prd|live)([^a-z]|$)";
 
@@ -82,6 +85,11 @@ pub async fn connect(contexts: &Contexts, cluster: &str) -> Result<Connection, E
 
 async fn connect_to(contexts: &Contexts, name: &str) -> Result<Connection, EnvironmentError> {
     let failed = |reason: String| EnvironmentError::Failed { doing: format!("use the context {name}"), reason };
+    if name == IN_CLUSTER {
+        let config = kube::Config::incluster().map_err(|error| failed(chain(&error)))?;
+        let server = config.cluster_url.to_string();
+        return connected(config, &server).await.map_err(failed);
+    }
     let read = contexts.kubeconfig.as_ref().map_or_else(Kubeconfig::read, Kubeconfig::read_from);
     let kubeconfig = read.map_err(|error| failed(chain(&error)))?;
     let known: Vec<&str> = kubeconfig.contexts.iter().map(|context| context.name.as_str()).collect();
@@ -99,13 +107,16 @@ async fn connect_to(contexts: &Contexts, name: &str) -> Result<Connection, Envir
     }
     let options = KubeConfigOptions { context: Some(name.to_owned()), ..KubeConfigOptions::default() };
     let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await;
-    let mut config = config.map_err(|error| failed(chain(&error)))?;
+    let config = config.map_err(|error| failed(chain(&error)))?;
+    connected(config, &server).await.map_err(failed)
+}
+
+/// A cluster is told from another by its server.
+async fn connected(mut config: kube::Config, server: &str) -> Result<Connection, String> {
     // A watch or an exec may have nothing to say for as long as it likes.
     config.read_timeout = None;
-    let port = config.cluster_url.port_u16().unwrap_or(443);
-    let server = format!("{}:{port}", config.cluster_url.host().unwrap_or_default());
-    let client = kube::Client::try_from(config).map_err(|error| failed(chain(&error)))?;
-    let kubernetes = Kubernetes::connect(client.clone()).await.map_err(|error| failed(chain(&error)))?.at(&server);
+    let client = kube::Client::try_from(config).map_err(|error| chain(&error))?;
+    let kubernetes = Kubernetes::connect(client.clone()).await.map_err(|error| chain(&error))?.at(server);
     Ok(Connection { kubernetes, client })
 }
 
