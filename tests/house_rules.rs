@@ -17,7 +17,8 @@ const SPAWNERS: [&str; 4] =
     ["src/command.rs", "src/sandbox/link.rs", "src/sandbox/namespaces.rs", "src/sandbox/remove.rs"];
 
 /// Waiting for time to pass is right where time is the contract, or between two looks at a condition with a deadline.
-const SLEEPERS: [(&str, &str); 14] = [
+const SLEEPERS: [(&str, &str); 15] = [
+    ("src/database/postgres.rs", "between two tries of an address that nothing leads to yet, with a deadline"),
     ("src/gate/bait.rs", "between two tries of an address that must not answer, with a deadline"),
     ("src/probe/login.rs", "between two tries of a page that does not answer yet, with a deadline"),
     ("src/probe/ledger.rs", "between two tries to write while the database is away, with a deadline"),

@@ -62,6 +62,17 @@ fn what_failed_without_an_environment_is_not_known_and_what_succeeded_stays() {
 }
 
 #[test]
+fn only_an_open_cluster_can_be_accepted_and_no_other_difference() {
+    let accepted = || CheckResult::Accepted { difference: "reached 10.0.0.1:80".to_owned(), by: "by us".to_owned() };
+    for kind in [CheckKind::Loss, CheckKind::Content, CheckKind::PointInTime, CheckKind::Isolation] {
+        let mut drill = passing();
+        drill.checks.iter_mut().filter(|check| check.kind == kind).for_each(|check| check.result = accepted());
+        let expected = if kind == CheckKind::Isolation { passing().verdict() } else { Verdict::Failed };
+        assert_eq!(drill.verdict(), expected, "{kind:?}");
+    }
+}
+
+#[test]
 fn taking_any_proof_away_takes_the_pass_away() {
     let whole = passing();
     for index in 0..whole.phases.len() {

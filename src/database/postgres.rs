@@ -1,7 +1,7 @@
 //! Connections to PostgreSQL, and to CockroachDB, which speaks its protocol; over TCP only.
 
 use std::ops::{Deref, DerefMut};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 use tokio_postgres::config::SslMode;
@@ -67,9 +67,19 @@ async fn connect_with(target: &DatabaseTarget, password: &Secret) -> Result<Sess
     }
 }
 
+/// How long a cluster may take to lead the address of a Service, which is no machine's, to a pod that has just become ready.
+const ROUTED: Duration = Duration::from_secs(10);
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// Nothing leads there, which says nothing of whether a server is there.
+fn is_unrouted(error: &tokio_postgres::Error) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<std::io::Error>());
+    source.is_some_and(|error| error.kind() == std::io::ErrorKind::NetworkUnreachable)
+}
+
 async fn open<T>(target: &DatabaseTarget, password: &Secret, mode: SslMode, tls: T) -> Result<Session, Error>
 where
-    T: MakeTlsConnect<Socket, Stream: Send + 'static>,
+    T: MakeTlsConnect<Socket, Stream: Send + 'static> + Clone,
 {
     super::require_tcp(target)?;
     let mut config = Config::new();
@@ -82,8 +92,13 @@ where
         .application_name("redrill")
         .ssl_mode(mode)
         .connect_timeout(CONNECT_DEADLINE);
-    let connect = config.connect(tls);
-    let (client, connection) = connect.await.map_err(Error::postgres(format!("connect to {}", target.place())))?;
+    let since = Instant::now();
+    let (client, connection) = loop {
+        match config.connect(tls.clone()).await {
+            Err(error) if is_unrouted(&error) && since.elapsed() < ROUTED => tokio::time::sleep(LOOK_AGAIN).await,
+            connected => break connected.map_err(Error::postgres(format!("connect to {}", target.place())))?,
+        }
+    };
     // The client reports what ends a connection; the driver's copy of it adds nothing.
     let driver = tokio::spawn(async move { drop(connection.await) });
     Ok(Session { client, driver })

@@ -124,7 +124,10 @@ impl Furnishing {
             (Extent::Whole, false) => spec["volumes"] = json!([volume()]),
             // A change that names none leaves those that are there.
             (Extent::Change, false) => {}
-            (_, true) => push_named(&mut spec["volumes"], volume()),
+            (_, true) => {
+                push_named(&mut spec["volumes"], volume());
+                order(spec, "volumes", usize::MAX, json!({"name": AUTHORITIES}));
+            }
         }
         self.watch_spec(extent, namespace, spec);
         if extent == Extent::Whole {
@@ -156,6 +159,7 @@ impl Furnishing {
         let mut list = list.as_array().cloned().unwrap_or_default();
         if !list.iter().any(|container| container["name"] == CLOSED) {
             list.insert(0, watch);
+            order(spec, "initContainers", 0, json!({"name": CLOSED}));
         }
         spec["initContainers"] = Value::Array(list);
     }
@@ -180,12 +184,14 @@ impl Furnishing {
         let mut mounts = mounts.as_array().cloned().unwrap_or_default();
         if !mounts.iter().any(|mount| mount["mountPath"] == CERTIFICATES) {
             mounts.push(json!({"name": AUTHORITIES, "mountPath": CERTIFICATES, "subPath": BUNDLE, "readOnly": true}));
+            order(container, "volumeMounts", usize::MAX, json!({"mountPath": CERTIFICATES}));
         }
         container["volumeMounts"] = Value::Array(mounts);
         let variables = container["env"].take();
         let mut variables = variables.as_array().cloned().unwrap_or_default();
         if !variables.iter().any(|variable| variable["name"] == VARIABLE) {
             variables.push(json!({"name": VARIABLE, "value": CERTIFICATES}));
+            order(container, "env", usize::MAX, json!({"name": VARIABLE}));
         }
         container["env"] = Value::Array(variables);
         Ok(())
@@ -232,6 +238,15 @@ impl Furnishing {
         if let Some(documented) = documented {
             container["image"] = json!(documented);
         }
+    }
+}
+
+/// A strategic merge patch may say in which order its list is to be, and then has to name everything of the list there.
+fn order(object: &mut Value, list: &str, at: usize, key: Value) {
+    if let Some(order) = object.get_mut(format!("$setElementOrder/{list}")).and_then(Value::as_array_mut)
+        && !order.contains(&key)
+    {
+        order.insert(at.min(order.len()), key);
     }
 }
 
@@ -333,6 +348,28 @@ mod tests {
         let mut image = json!("postgres:15");
         furnishing().furnish_operation("/spec/template/spec/containers/0/image", "taiga", &mut image).unwrap();
         assert_eq!(image, "redrill/postgres:abc");
+    }
+
+    #[test]
+    fn a_patch_that_says_an_order_names_in_it_what_it_is_given() {
+        // As `kubectl apply` and `kubectl edit` have it.
+        let mut change = json!({"spec": {"template": {"spec": {
+            "$setElementOrder/containers": [{"name": "db"}], "$setElementOrder/volumes": [{"name": "data"}, {"name": "new"}],
+            "containers": [{"name": "db", "$setElementOrder/env": [{"name": "A"}, {"name": "B"}],
+                "$setElementOrder/volumeMounts": [{"mountPath": "/data"}], "env": [{"name": "B", "value": "c"}]}],
+            "volumes": [{"name": "new", "emptyDir": {}}]}}}});
+        furnishing().furnish("deployments", Extent::Change, "taiga", &mut change).unwrap();
+        let spec = &change["spec"]["template"]["spec"];
+        let container = &spec["containers"][0];
+        assert_eq!(container["$setElementOrder/env"], json!([{"name": "A"}, {"name": "B"}, {"name": VARIABLE}]));
+        assert_eq!(container["env"][1]["name"], VARIABLE);
+        assert_eq!(
+            container["$setElementOrder/volumeMounts"],
+            json!([{"mountPath": "/data"}, {"mountPath": CERTIFICATES}])
+        );
+        let order = json!([{"name": "data"}, {"name": "new"}, {"name": AUTHORITIES}]);
+        assert_eq!(spec["$setElementOrder/volumes"], order);
+        assert_eq!(spec["$setElementOrder/containers"], json!([{"name": "db"}]));
     }
 
     #[test]
