@@ -1,9 +1,9 @@
-//! What the docker environment costs: a pod's start and a program run in one against the docker command in bash, and a whole drill
-//! of Taiga against the same on `local`.
+//! What the docker environment costs: a pod's start, a program run in one, and a whole drill of Taiga against the docker command in
+//! bash (`benches/drills/taiga/docker.sh`), and the drill against the same on `local`.
 //!
 //! Rounds of two, one after the other in either order, on the engine that DOCKER_HOST names, where `redrill images build taiga` has been
 //! run with this very redrill. `REDRILL_BENCH_ROUNDS` sets their number, 5 by default; words of the command line choose what is
-//! measured: `pod`, `exec`, `drill`.
+//! measured: `pod`, `exec`, `script`, `local`. Each pair is printed with the machine's load before and after it.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -32,8 +32,12 @@ fn main() {
         paired("exec", rounds, ("redrill", of_redrill), ("docker exec", || place.docker_exec()));
     }
     tokio.block_on(place.runtime.shutdown());
-    if is_chosen("drill") {
-        paired("drill", rounds, ("docker", || drill("docker")), ("local", || drill("local")));
+    if is_chosen("script") {
+        let script = concat!("bash ", env!("CARGO_MANIFEST_DIR"), "/benches/drills/taiga/docker.sh");
+        paired("script", rounds, ("redrill", || drill("docker")), ("docker by hand", || bash(script)));
+    }
+    if is_chosen("local") {
+        paired("local", rounds, ("docker", || drill("docker")), ("local", || drill("local")));
     }
 }
 
@@ -45,6 +49,7 @@ fn paired(
     (other, measure_other): (&str, impl Fn() -> Duration),
 ) {
     let mut both = (Vec::new(), Vec::new());
+    let before = load();
     for round in 0..rounds {
         let (first, second) = if round % 2 == 0 {
             (measure_one(), measure_other())
@@ -60,7 +65,14 @@ fn paired(
         times.sort();
         times[times.len() / 2]
     };
-    println!("{what}, medians of {rounds}: {one} {:.3?}, {other} {:.3?}", median(&mut both.0), median(&mut both.1));
+    let (of_one, of_other) = (median(&mut both.0), median(&mut both.1));
+    println!("{what}, medians of {rounds}: {one} {of_one:.3?}, {other} {of_other:.3?} (load {before} to {})", load());
+}
+
+/// Programs that want a processor, over the last minute.
+fn load() -> String {
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    load.split(' ').next().unwrap_or_default().to_owned()
 }
 
 /// A run on the engine with one pod that stays, and a container of the docker command's beside it.
