@@ -170,10 +170,17 @@ pub struct HumanTime {
 #[serde(tag = "result", rename_all = "snake_case")]
 pub enum CheckResult {
     Held,
-    Differs { difference: String },
-    NotRun { reason: String },
+    Differs {
+        difference: String,
+    },
+    NotRun {
+        reason: String,
+    },
     /// It differs, and the scenario says in writing that it may: so it is with nothing but isolation.
-    Accepted { difference: String, by: String },
+    Accepted {
+        difference: String,
+        by: String,
+    },
 }
 
 /// What a check is evidence of. A pass needs a held one of each of `Loss`, `Content`, `PointInTime` and `Isolation`.

@@ -13,7 +13,8 @@ const PATIENCE: Duration = Duration::from_millis(1500);
 
 /// Which of the addresses (`IP:port`) answered.
 pub async fn reached(addresses: &[String], refusals: Refusals) -> Vec<String> {
-    let tries = addresses.iter().map(|address| async move { answers(address, refusals).await.then(|| address.clone()) });
+    let tries =
+        addresses.iter().map(|address| async move { answers(address, refusals).await.then(|| address.clone()) });
     join_all(tries).await.into_iter().flatten().collect()
 }
 
