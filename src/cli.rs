@@ -166,6 +166,9 @@ pub struct ClusterArgs {
     /// With --env kube: the cluster is there for this drill alone, so namespaces have the runbook's own names
     #[arg(long)]
     pub dedicated: bool,
+    /// With --env kube: redrill serves the cluster itself, and its images are programs of this machine; for redrill's own tests
+    #[arg(long, hide = true)]
+    pub served: bool,
 }
 
 /// A context, and the page's name of a cluster where it is for that one alone.

@@ -8,15 +8,15 @@ pub use default::pull_policy;
 
 use crate::redact::Secret;
 use crate::runtime::{Image, PodRuntime};
-use reconcile::{Config, Reconciler};
 use front::FrontError;
 use kubelet::{Images, Outside};
+use reconcile::{Config, Reconciler};
 use serve::{Containers, Server, ServerConfig};
 use store::Store;
 
 mod apply;
 mod default;
-mod discovery;
+pub mod discovery;
 pub mod front;
 mod go;
 pub mod kind;

@@ -30,6 +30,7 @@ mod answer;
 pub mod bait;
 mod body;
 mod carry;
+mod everywhere;
 pub mod names;
 mod passage;
 pub mod pod;
@@ -43,15 +44,11 @@ mod target;
 use names::{Names, ServiceAt};
 use passage::Passage;
 use pod::Furnishing;
-use room::Rooms;
+use room::{PORTER, Rooms, STRANGER};
 
-/// The namespace of a gate's porter, and its pod's name.
-const PORTER: &str = "redrill-porter";
 /// Where a gate answers inside the drill.
 const API_PORT: u16 = 6443;
 const NAMES_PORT: u16 = 53;
-/// The namespace of what nothing inside may reach, and its pod's name.
-const STRANGER: &str = "redrill-stranger";
 /// How long a pod of the gate's may take; its image may have to be pulled.
 const STARTED: Duration = Duration::from_secs(120);
 
@@ -109,7 +106,8 @@ impl Gate {
         let porter = attend(&kubernetes, &namespace).await?;
         let furnishing = Arc::new(Furnishing { images, name_server: address.to_string() });
         let closing = Closing::default();
-        let scopes = kubernetes.served().map(|(kind, abilities)| ((kind.group, kind.version, kind.plural), abilities.scope));
+        let scopes =
+            kubernetes.served().map(|(kind, abilities)| ((kind.group, kind.version, kind.plural), abilities.scope));
         let passage = Arc::new(Passage {
             client,
             rooms: rooms.clone(),
@@ -128,7 +126,8 @@ impl Gate {
         let answer = Arc::new(move |request: Request<Body>| passage.clone().take(request).boxed());
         let front = Front::open(front, closing, answer).map_err(|error| failed("open the gate", &error))?;
         porter.listen(API_PORT, inside).await?;
-        let served = Names { rooms: rooms.clone(), outside }.serve().await;
+        let is_proxied = !kubernetes.is_redrills().await?;
+        let served = Names { rooms: rooms.clone(), outside, is_proxied }.serve().await;
         let (names_at, serving) = served.map_err(EnvironmentError::io("serve the drill's names"))?;
         let mut tasks = JoinSet::new();
         tasks.spawn(serving);
@@ -149,6 +148,12 @@ impl Gate {
         kubeconfig.map(Secret::new).map_err(|error| failed("make the operator's kubeconfig", &error))
     }
 
+    /// For whoever is on this machine, as the harness is.
+    pub fn kubeconfig_on_loopback(&self, context: &str, namespace: &str) -> Result<Secret, EnvironmentError> {
+        let kubeconfig = self.front.loopback().and_then(|address| self.front.kubeconfig(address, context, namespace));
+        kubeconfig.map(Secret::new).map_err(|error| failed("make a kubeconfig for the gate", &error))
+    }
+
     /// Completes when the connection to the drill's porter has ended, and with it what everything inside depends on.
     pub fn ended(&self) -> CancellationToken {
         self.porter.ended()
@@ -166,7 +171,8 @@ pub async fn stranger(rooms: &Rooms, image: &str) -> Result<SocketAddr, Environm
     let namespace = rooms.make_outside(STRANGER).await?;
     let argv = json!(["redrill", bait::HELPER, bait::PORT.to_string()]);
     let mut stranger = pod(STRANGER, &namespace, image, argv);
-    stranger["spec"]["containers"][0]["readinessProbe"] = json!({"tcpSocket": {"port": bait::PORT}, "periodSeconds": 1});
+    stranger["spec"]["containers"][0]["readinessProbe"] =
+        json!({"tcpSocket": {"port": bait::PORT}, "periodSeconds": 1});
     kubernetes.create(&stranger).await?;
     Ok(SocketAddr::new(running(kubernetes, STRANGER, &namespace).await?, bait::PORT))
 }

@@ -100,18 +100,26 @@ async fn make_ready(scenarios: &Path, arguments: &RunArgs) -> Result<Ready, Prob
         }
     };
     let prepared = prepare(&BTreeMap::new())?;
-    let environment = EnvironmentName::from(arguments.environment);
-    let (tools, obstacle) = machine(&prepared, environment, arguments.install).await;
+    let of_images = of_images(arguments);
+    let (tools, obstacle) = machine(&prepared, of_images, arguments.install).await;
     let tools = tools.without(&arguments.simulate);
     let versions = match obstacle {
-        None => versions(&prepared, environment, &tools).await,
-        Some(_) => prepared.versions(environment, &tools),
+        None => versions(&prepared, of_images, &tools).await,
+        Some(_) => prepared.versions(of_images, &tools),
     };
-    let versions = with_cluster(versions, environment, arguments).await;
+    let versions = with_cluster(versions, EnvironmentName::from(arguments.environment), arguments).await;
     // What helm has to render is known once helm is there.
     let is_known = prepared.is_for(&versions) && prepared.is_rendered();
     let prepared = if is_known { prepared } else { prepare(&versions)? };
     Ok(Ready { prepared, tools, versions, obstacle })
+}
+
+/// The environment whose images drills have: a cluster that redrill serves has those of the local one.
+fn of_images(arguments: &RunArgs) -> EnvironmentName {
+    match arguments.environment.into() {
+        EnvironmentName::Kube if arguments.cluster.served => EnvironmentName::Local,
+        environment => environment,
+    }
 }
 
 /// Of what the machine has for the scenarios, and of what their images have.
@@ -119,14 +127,16 @@ async fn versions(prepared: &Prepared, environment: EnvironmentName, tools: &Too
     let of_machine = prepared.versions(environment, tools);
     match environment {
         #[cfg(feature = "docker")]
-        EnvironmentName::Docker | EnvironmentName::Kube => match place::versions(&prepared.scenarios, tools, &of_machine).await {
-            Ok(versions) => versions,
-            Err(error) => {
-                // Drills find out themselves that the engine cannot be asked.
-                tracing::info!("versions in images are not known: {}", chain(&error));
-                of_machine
+        EnvironmentName::Docker | EnvironmentName::Kube => {
+            match place::versions(&prepared.scenarios, tools, &of_machine).await {
+                Ok(versions) => versions,
+                Err(error) => {
+                    // Drills find out themselves that the engine cannot be asked.
+                    tracing::info!("versions in images are not known: {}", chain(&error));
+                    of_machine
+                }
             }
-        },
+        }
         _ => of_machine,
     }
 }
@@ -180,7 +190,7 @@ impl Ready {
                 reports: reports.to_owned(),
             };
             let missing = scenario
-                .needs_an_engine(assignment.environment)
+                .needs_an_engine(of_images(arguments))
                 .or_else(|| scenario.missing(&self.tools, &arguments.simulate));
             async move {
                 match self.obstacle.as_ref().or(missing.as_ref()) {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::try_join_all;
 use tokio::sync::Mutex;
@@ -40,6 +41,8 @@ pub struct KubeConfig {
     pub clusters: Vec<String>,
     pub services: BTreeMap<String, (String, String, String)>,
     pub namespace: String,
+    /// Whether the cluster must be one that redrill serves itself.
+    pub served: bool,
 }
 
 /// A drill's place on a cluster.
@@ -54,7 +57,7 @@ pub struct Kube {
     stranger: SocketAddr,
     trouble: Trouble,
     lost: CancellationToken,
-    dedicated: bool,
+    provided: Vec<(&'static str, &'static str)>,
     running: Mutex<Option<Running>>,
 }
 
@@ -80,7 +83,12 @@ impl Kube {
         let names = cluster_names(&config.clusters);
         let mut connections = BTreeMap::new();
         for name in &names {
-            connections.insert(name.clone(), connect(&config.contexts, name).await?);
+            let connection = connect(&config.contexts, name).await?;
+            if config.served && !connection.kubernetes.is_redrills().await? {
+                let reason = "redrill does not serve it, so its images are not this machine's programs".to_owned();
+                return Err(EnvironmentError::Failed { doing: format!("use the cluster {name}"), reason });
+            }
+            connections.insert(name.clone(), connection);
         }
         let started = open(&config, &marks, &authority, &connections, &names).await;
         match started {
@@ -99,7 +107,7 @@ impl Kube {
                     stranger,
                     trouble,
                     lost,
-                    dedicated: config.contexts.dedicated,
+                    provided: provided(config.contexts.dedicated, config.served),
                     running,
                 })
             }
@@ -133,17 +141,16 @@ impl Kube {
         addresses
     }
 
+    /// Policies are carried out after they are accepted, by something that may answer in another's place. A cluster that has none
+    /// never closes a drill.
+    pub fn closes_within(&self) -> Duration {
+        let has_policies = self.clusters.home().served().any(|(kind, _)| kind.kind == "NetworkPolicy");
+        if has_policies { Duration::from_secs(30) } else { Duration::ZERO }
+    }
+
     /// What stands between the page and the cluster.
     pub fn provided(&self) -> &[(&'static str, &'static str)] {
-        const NAMES: (&str, &str) = (
-            "names of services",
-            "a name server inside the drill leads them to it; pods are told of it, of the drill's authority and of images that the nodes have",
-        );
-        const MAPPED: (&str, &str) = (
-            "namespace mapped",
-            "every step is typed as the page has it, and its namespaces have names of the drill's own on this cluster",
-        );
-        if self.dedicated { &[NAMES] } else { &[MAPPED, NAMES] }
+        &self.provided
     }
 
     pub fn directory(&self) -> &Path {
@@ -219,6 +226,20 @@ impl Kube {
         left.sort();
         Ok(left)
     }
+}
+
+fn provided(dedicated: bool, served: bool) -> Vec<(&'static str, &'static str)> {
+    let names = (
+        "names of services",
+        "a name server inside the drill leads them to it; pods are told of it, of the drill's authority and of images that the nodes have",
+    );
+    let mapped = (
+        "namespace mapped",
+        "every step is typed as the page has it, and its namespaces have names of the drill's own on this cluster",
+    );
+    let machine = ("the cluster", "redrill serves it itself, and its images are programs of this machine");
+    let told = [(!dedicated, mapped), (true, names), (served, machine)];
+    told.into_iter().filter(|(is_so, _)| *is_so).map(|(_, what)| what).collect()
 }
 
 struct Opened {
@@ -298,9 +319,7 @@ fn outside(
     let mut outside: BTreeMap<String, ServiceAt> = stores.collect();
     if cluster == home {
         let services = config.services.iter();
-        outside.extend(
-            services.map(|(host, (cluster, namespace, name))| (host.clone(), at(cluster, namespace, name))),
-        );
+        outside.extend(services.map(|(host, (cluster, namespace, name))| (host.clone(), at(cluster, namespace, name))));
     }
     outside
 }

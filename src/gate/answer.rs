@@ -91,7 +91,9 @@ impl View {
             return Some(line);
         }
         let Ok(mut event) = serde_json::from_slice::<Value>(&line) else { return Some(line) };
-        if is_own(&event["object"]) || event["object"]["rows"].as_array().is_some_and(|rows| rows.iter().all(is_own_row) && !rows.is_empty()) {
+        if is_own(&event["object"])
+            || event["object"]["rows"].as_array().is_some_and(|rows| rows.iter().all(is_own_row) && !rows.is_empty())
+        {
             return None;
         }
         self.object(&mut event["object"]);
@@ -134,7 +136,11 @@ mod tests {
     fn view(resource: &str) -> View {
         let images = [("postgres:15".to_owned(), "redrill/postgres:abc".to_owned())].into();
         let furnishing = Furnishing { images, name_server: "10.1.2.3".to_owned() };
-        View { naming: Naming::mapped("0123456789", None), furnishing: furnishing.into(), resource: resource.to_owned() }
+        View {
+            naming: Naming::mapped("0123456789", None),
+            furnishing: furnishing.into(),
+            resource: resource.to_owned(),
+        }
     }
 
     #[test]
@@ -144,7 +150,8 @@ mod tests {
             {"metadata": {"name": "redrill-authorities", "labels": {OWN: "true"}}}]});
         let seen: Value = serde_json::from_slice(&view("configmaps").of(list.to_string().into())).unwrap();
         assert_eq!(seen["items"], json!([{"metadata": {"name": "a", "namespace": "taiga"}}]));
-        let table = json!({"kind": "Table", "rows": [{"cells": ["x"], "object": {"metadata": {"labels": {OWN: "true"}}}}]});
+        let table =
+            json!({"kind": "Table", "rows": [{"cells": ["x"], "object": {"metadata": {"labels": {OWN: "true"}}}}]});
         let seen: Value = serde_json::from_slice(&view("configmaps").of(table.to_string().into())).unwrap();
         assert_eq!(seen["rows"], json!([]));
     }
@@ -160,8 +167,11 @@ mod tests {
             bytes.chunks(7).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
         let body = view("configmaps").events(stream::iter(pieces));
         let seen = axum::body::to_bytes(body, 1 << 16).await.unwrap();
-        let seen: Vec<Value> =
-            seen.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).map(|line| serde_json::from_slice(line).unwrap()).collect();
+        let seen: Vec<Value> = seen
+            .split(|&byte| byte == b'\n')
+            .filter(|line| !line.is_empty())
+            .map(|line| serde_json::from_slice(line).unwrap())
+            .collect();
         let names: Vec<_> = seen.iter().map(|event| event["object"]["metadata"]["name"].as_str().unwrap()).collect();
         assert_eq!(names, ["a", "c"]);
         assert_eq!(seen[0]["object"]["metadata"]["namespace"], "taiga");

@@ -39,10 +39,10 @@ pub fn read(headers: &HeaderMap, body: &[u8]) -> Result<Sent, String> {
     }
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let content_type = content_type.split(';').next().unwrap_or_default().trim();
-    let json = |body: &[u8]| serde_json::from_slice::<Value>(body).map_err(|error| format!("the body is no JSON: {error}"));
-    let yaml = |body: &[u8]| {
-        serde_yaml_ng::from_slice::<Value>(body).map_err(|error| format!("the body is no YAML: {error}"))
-    };
+    let json =
+        |body: &[u8]| serde_json::from_slice::<Value>(body).map_err(|error| format!("the body is no JSON: {error}"));
+    let yaml =
+        |body: &[u8]| serde_yaml_ng::from_slice::<Value>(body).map_err(|error| format!("the body is no YAML: {error}"));
     Ok(match content_type {
         "application/vnd.kubernetes.protobuf" => {
             Sent::Object(protobuf::decode(body).map_err(|error| error.to_string())?)
@@ -156,7 +156,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_refused_by_its_type() {
-        let headers = |content_type: &str| HeaderMap::from_iter([(header::CONTENT_TYPE, content_type.parse().unwrap())]);
+        let headers =
+            |content_type: &str| HeaderMap::from_iter([(header::CONTENT_TYPE, content_type.parse().unwrap())]);
         assert_eq!(read(&headers("application/json"), b""), Ok(Sent::Nothing));
         assert!(read(&headers("application/cbor"), b"x").unwrap_err().contains("application/cbor"));
         assert!(read(&headers("application/json"), b"{").is_err());
@@ -174,7 +175,9 @@ mod tests {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..4).prop_map(Value::Array),
                 prop::collection::btree_map(key, inner, 0..4).prop_map(|fields| {
-                    let named = |(key, value): (&str, Value)| (key.to_owned(), if key == "namespace" { json!("ns") } else { value });
+                    let named = |(key, value): (&str, Value)| {
+                        (key.to_owned(), if key == "namespace" { json!("ns") } else { value })
+                    };
                     Value::Object(fields.into_iter().map(named).collect())
                 }),
             ]

@@ -18,7 +18,7 @@ use super::carry;
 use super::pod::{AUTHORITIES, Extent, Furnishing};
 use super::query;
 use super::refuse;
-use super::room::{ISOLATION, Rooms};
+use super::room::{ISOLATION, RESERVED, Rooms};
 use super::target::{Objects, Target};
 use crate::cluster::front::Closing;
 use crate::kubernetes::Scope;
@@ -54,7 +54,7 @@ pub(super) fn forbidden(message: &str) -> Turned {
     Turned(answer::status(StatusCode::FORBIDDEN, "Forbidden", message))
 }
 
-fn bad_request(message: &str) -> Turned {
+pub(super) fn bad_request(message: &str) -> Turned {
     Turned(answer::status(StatusCode::BAD_REQUEST, "BadRequest", message))
 }
 
@@ -140,6 +140,10 @@ impl Passage {
     /// A namespace that redrill did not create is never read, changed or deleted, and its own objects are its alone.
     fn must_be_ours(&self, objects: &Objects, on_cluster: &Objects, method: &Method) -> Result<(), Turned> {
         let is_read = method == Method::GET;
+        let namespace = objects.namespace.as_ref().or(objects.name.as_ref().filter(|_| objects.are_namespaces()));
+        if let Some(own) = namespace.filter(|name| RESERVED.contains(&name.as_str())) {
+            return Err(forbidden(&format!("the namespace {own} is redrill's, and no part of the page's cluster")));
+        }
         if let (Some(real), Some(documented)) = (&on_cluster.namespace, &objects.namespace)
             && !self.rooms.owns(real)
             && !self.rooms.naming().maps()
@@ -160,7 +164,8 @@ impl Passage {
         }
         let of_cluster = objects.namespace.is_none() && !objects.are_namespaces();
         let changes = objects.name.is_some() && !is_read;
-        if of_cluster && changes && !self.made.lock().unwrap_or_else(PoisonError::into_inner).contains(&objects.path()) {
+        if of_cluster && changes && !self.made.lock().unwrap_or_else(PoisonError::into_inner).contains(&objects.path())
+        {
             return Err(forbidden(&format!("{} {name} was there before this drill", objects.describe())));
         }
         if of_cluster && method == Method::DELETE && objects.name.is_none() {
@@ -170,15 +175,10 @@ impl Passage {
     }
 
     /// The body to send on.
-    fn body(
-        &self,
-        objects: &Objects,
-        on_cluster: &Objects,
-        parts: &mut Parts,
-        body: &[u8],
-    ) -> Result<Vec<u8>, Turned> {
-        let mut sent = body::read(&parts.headers, body)
-            .map_err(|reason| Turned(answer::status(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", &reason)))?;
+    fn body(&self, objects: &Objects, on_cluster: &Objects, parts: &mut Parts, body: &[u8]) -> Result<Vec<u8>, Turned> {
+        let mut sent = body::read(&parts.headers, body).map_err(|reason| {
+            Turned(answer::status(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", &reason))
+        })?;
         let refused = |reason: String| forbidden(&reason);
         match &sent {
             Sent::Nothing => {}
@@ -223,7 +223,10 @@ impl Passage {
         match sent {
             Sent::Nothing => Ok(()),
             Sent::Object(object) | Sent::Apply(object) => {
-                if of_cluster && (method == Method::POST || method == Method::PATCH) && object["kind"] != "SelfSubjectAccessReview" {
+                if of_cluster
+                    && (method == Method::POST || method == Method::PATCH)
+                    && object["kind"] != "SelfSubjectAccessReview"
+                {
                     self.rooms.mark(object);
                     if objects.are_namespaces() {
                         self.rooms.mark_inside(object);
@@ -237,7 +240,9 @@ impl Passage {
             Sent::Operations(operations) => operations.iter_mut().try_for_each(|operation| {
                 let path = operation["path"].as_str().unwrap_or_default().to_owned();
                 match operation.get_mut("value") {
-                    Some(value) => self.furnishing.furnish_operation(&path, value).map_err(unknown),
+                    Some(value) => {
+                        self.furnishing.furnish_operation(&objects.resource, namespace, &path, value).map_err(unknown)
+                    }
                     None => Ok(()),
                 }
             }),
@@ -260,7 +265,17 @@ impl Passage {
     pub(super) fn unanswered(&self, error: &kube::Error) -> Turned {
         let reason = crate::error::chain(error);
         self.trouble.note(&format!("the cluster did not answer: {reason}"));
-        Turned(answer::status(StatusCode::GATEWAY_TIMEOUT, "Timeout", &format!("the cluster does not answer: {reason}")))
+        Turned(answer::status(
+            StatusCode::GATEWAY_TIMEOUT,
+            "Timeout",
+            &format!("the cluster does not answer: {reason}"),
+        ))
+    }
+
+    /// The same of one that began to answer.
+    pub(super) fn broken_off(&self, error: &dyn std::error::Error) -> Turned {
+        self.trouble.note(&format!("the cluster broke off its answer: {}", crate::error::chain(error)));
+        Turned(answer::status(StatusCode::GATEWAY_TIMEOUT, "Timeout", "the cluster broke off its answer"))
     }
 
     async fn seen(
@@ -284,10 +299,7 @@ impl Passage {
         }
         let bytes = match body.collect().await {
             Ok(bytes) => bytes.to_bytes(),
-            Err(error) => {
-                self.trouble.note(&format!("the cluster broke off its answer: {error}"));
-                return Err(Turned(answer::status(StatusCode::GATEWAY_TIMEOUT, "Timeout", "the cluster broke off its answer")));
-            }
+            Err(error) => return Err(self.broken_off(&error)),
         };
         if parts.status.is_success() && objects.namespace.is_none() && method != Method::GET {
             self.settle(objects, on_cluster, method, &bytes).await?;
@@ -307,12 +319,15 @@ impl Passage {
         let is_dry = object["metadata"]["uid"].is_null();
         match (objects.are_namespaces(), method == Method::DELETE) {
             (true, false) if objects.subresource.is_none() && !is_dry => {
-                let name = object["metadata"]["name"].as_str().unwrap_or_default();
-                if self.rooms.owns(name) {
+                let field = |name: &str| object["metadata"][name].as_str().unwrap_or_default();
+                // One that was deleted and is made anew is another, with nothing in it yet.
+                if self.rooms.uid(field("name")).as_deref() == Some(field("uid")) {
                     return Ok(());
                 }
                 let settled = self.rooms.settle_in(&object).await;
-                settled.map_err(|error| forbidden(&format!("the namespace cannot be closed: {}", crate::error::chain(&error))))
+                settled.map_err(|error| {
+                    forbidden(&format!("the namespace cannot be closed: {}", crate::error::chain(&error)))
+                })
             }
             // One that is on its way out is still there, and still ours.
             (true, _) => Ok(()),
@@ -326,46 +341,6 @@ impl Passage {
             (false, true) => Ok(()),
         }
     }
-
-    /// Of all namespaces that are asked for at once, the drill's own, one after the other.
-    async fn everywhere(&self, objects: &Objects, parts: Parts) -> Result<Response, Turned> {
-        if parts.method != Method::GET || objects.name.is_some() || query::is_watch(&parts.uri) {
-            return Err(forbidden(&format!("{} of all namespaces: only listed", objects.describe())));
-        }
-        let mut all: Option<Value> = None;
-        for namespace in self.rooms.all() {
-            let mut parts = parts.clone();
-            let here = Objects { namespace: Some(namespace), ..objects.clone() };
-            query::map(&mut parts, objects, &here, self.rooms.naming(), &self.rooms.marks().drill)
-                .map_err(|reason| bad_request(&reason))?;
-            let response = self.send(parts, Bytes::new()).await?;
-            if !response.status().is_success() {
-                return Ok(response);
-            }
-            let bytes = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap_or_default();
-            let view = View {
-                naming: self.rooms.naming().clone(),
-                furnishing: self.furnishing.clone(),
-                resource: objects.resource.clone(),
-            };
-            let list: Value = serde_json::from_slice(&view.of(bytes)).unwrap_or_default();
-            all = Some(match all {
-                None => list,
-                Some(all) => joined(all, list),
-            });
-        }
-        Ok(answer::respond(StatusCode::OK, &all.unwrap_or_else(|| json!({"kind": "List", "apiVersion": "v1", "items": []}))))
-    }
-}
-
-/// Two lists, or two tables, of one kind.
-fn joined(mut all: Value, mut more: Value) -> Value {
-    for list in ["items", "rows"] {
-        if let (Some(all), Some(more)) = (all[list].as_array_mut(), more[list].as_array_mut()) {
-            all.append(more);
-        }
-    }
-    all
 }
 
 /// What is said to the gate and to nobody behind it, and forms of answers that it does not read.
@@ -373,7 +348,8 @@ fn strip(headers: &mut HeaderMap) {
     for name in [header::HOST, header::AUTHORIZATION, header::ACCEPT_ENCODING] {
         headers.remove(name);
     }
-    let impersonation: Vec<_> = headers.keys().filter(|name| name.as_str().starts_with("impersonate-")).cloned().collect();
+    let impersonation: Vec<_> =
+        headers.keys().filter(|name| name.as_str().starts_with("impersonate-")).cloned().collect();
     for name in impersonation {
         headers.remove(name);
     }
@@ -381,7 +357,9 @@ fn strip(headers: &mut HeaderMap) {
     let readable: Vec<&str> = accept
         .split(',')
         .map(str::trim)
-        .filter(|form| !form.starts_with("application/vnd.kubernetes.protobuf") && !form.starts_with("application/cbor"))
+        .filter(|form| {
+            !form.starts_with("application/vnd.kubernetes.protobuf") && !form.starts_with("application/cbor")
+        })
         .collect();
     let readable = if readable.join("").is_empty() { "application/json".to_owned() } else { readable.join(", ") };
     if let Ok(value) = readable.parse() {

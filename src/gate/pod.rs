@@ -70,13 +70,28 @@ impl Furnishing {
     }
 
     /// The same for the value of one operation of a JSON patch (RFC 6902), which stands at `path`.
-    pub fn furnish_operation(&self, path: &str, value: &mut Value) -> Result<(), UnknownImage> {
-        let segments: Vec<&str> = path.split('/').collect();
+    pub fn furnish_operation(
+        &self,
+        resource: &str,
+        namespace: &str,
+        path: &str,
+        value: &mut Value,
+    ) -> Result<(), UnknownImage> {
+        let segments: Vec<&str> = path.split('/').skip(1).collect();
+        // All of a pod's specification stands in it, as in `kubectl rollout undo`.
+        if let Some(below) = spec_of(resource).and_then(|whole| whole.strip_prefix(&segments[..])) {
+            let spec = within(value, below);
+            return spec.map_or(Ok(()), |spec| self.furnish_spec(Extent::Whole, namespace, spec));
+        }
         match segments.as_slice() {
             [.., list, _, "image"] if CONTAINERS.contains(list) => self.rename(value),
             [.., list, _] if CONTAINERS.contains(list) => self.furnish_container(value),
             [.., list] if CONTAINERS.contains(list) => {
                 value.as_array_mut().into_iter().flatten().try_for_each(|container| self.furnish_container(container))
+            }
+            [.., "volumes"] => {
+                push_named(value, authorities());
+                Ok(())
             }
             _ => Ok(()),
         }
@@ -88,15 +103,18 @@ impl Furnishing {
                 self.furnish_container(container)?;
             }
         }
-        let volume = json!({"name": AUTHORITIES, "configMap": {"name": AUTHORITIES}});
         match (extent, spec.get("volumes").is_some_and(Value::is_array)) {
-            (Extent::Whole, false) => spec["volumes"] = json!([volume]),
+            (Extent::Whole, false) => spec["volumes"] = json!([authorities()]),
             // A change that names none leaves those that are there.
             (Extent::Change, false) => {}
-            (_, true) => push_named(&mut spec["volumes"], volume),
+            (_, true) => {
+                push_named(&mut spec["volumes"], authorities());
+                put_in_order(spec, "volumes", json!({"name": AUTHORITIES}));
+            }
         }
         if extent == Extent::Whole {
-            let domains = [format!("{namespace}.svc.cluster.local"), "svc.cluster.local".into(), "cluster.local".into()];
+            let domains =
+                [format!("{namespace}.svc.cluster.local"), "svc.cluster.local".into(), "cluster.local".into()];
             // Who asks for an account of his own means it; nobody else needs one on a cluster that is not the page's.
             if spec.get("automountServiceAccountToken").is_none() && spec.get("serviceAccountName").is_none() {
                 spec["automountServiceAccountToken"] = json!(false);
@@ -117,7 +135,8 @@ impl Furnishing {
             }
         }
         // One that is only named, to have something else of it changed, keeps what it has.
-        if container.get("image").is_none() && container.get("volumeMounts").is_none() && container.get("env").is_none() {
+        if container.get("image").is_none() && container.get("volumeMounts").is_none() && container.get("env").is_none()
+        {
             return Ok(());
         }
         let mounts = container["volumeMounts"].take();
@@ -126,12 +145,14 @@ impl Furnishing {
             mounts.push(json!({"name": AUTHORITIES, "mountPath": CERTIFICATES, "subPath": BUNDLE, "readOnly": true}));
         }
         container["volumeMounts"] = Value::Array(mounts);
+        put_in_order(container, "volumeMounts", json!({"mountPath": CERTIFICATES}));
         let variables = container["env"].take();
         let mut variables = variables.as_array().cloned().unwrap_or_default();
         if !variables.iter().any(|variable| variable["name"] == VARIABLE) {
             variables.push(json!({"name": VARIABLE, "value": CERTIFICATES}));
         }
         container["env"] = Value::Array(variables);
+        put_in_order(container, "env", json!({"name": VARIABLE}));
         Ok(())
     }
 
@@ -172,6 +193,18 @@ impl Furnishing {
         if let Some(documented) = documented {
             container["image"] = json!(documented);
         }
+    }
+}
+
+fn authorities() -> Value {
+    json!({"name": AUTHORITIES, "configMap": {"name": AUTHORITIES}})
+}
+
+/// A strategic patch may say in which order a list comes to be; then it has to name whatever it adds.
+fn put_in_order(object: &mut Value, list: &str, key: Value) {
+    let order = object.get_mut(format!("$setElementOrder/{list}")).and_then(Value::as_array_mut);
+    if let Some(order) = order.filter(|order| !order.contains(&key)) {
+        order.push(key);
     }
 }
 
@@ -238,7 +271,8 @@ mod tests {
         let before = change.clone();
         furnishing().furnish("deployments", Extent::Change, "taiga", &mut change).unwrap();
         assert_eq!(change, before);
-        let mut change = json!({"spec": {"template": {"spec": {"containers": [{"name": "db", "image": "postgres:15"}]}}}});
+        let mut change =
+            json!({"spec": {"template": {"spec": {"containers": [{"name": "db", "image": "postgres:15"}]}}}});
         furnishing().furnish("deployments", Extent::Change, "taiga", &mut change).unwrap();
         let container = &change["spec"]["template"]["spec"]["containers"][0];
         assert_eq!(container["image"], "redrill/postgres:abc");
@@ -247,8 +281,43 @@ mod tests {
         furnishing().furnish("deployments", Extent::Change, "taiga", &mut scale).unwrap();
         assert_eq!(scale, json!({"spec": {"replicas": 0}}));
         let mut image = json!("postgres:15");
-        furnishing().furnish_operation("/spec/template/spec/containers/0/image", &mut image).unwrap();
+        furnishing()
+            .furnish_operation("deployments", "taiga", "/spec/template/spec/containers/0/image", &mut image)
+            .unwrap();
         assert_eq!(image, "redrill/postgres:abc");
+    }
+
+    #[test]
+    fn a_patch_that_orders_a_list_orders_what_is_added_too() {
+        let mut change = json!({"spec": {"template": {"spec": {
+            "$setElementOrder/volumes": [{"name": "data"}], "volumes": [{"name": "data", "emptyDir": {}}],
+            "containers": [{"name": "db", "$setElementOrder/env": [{"name": "A"}], "env": [{"name": "A", "value": "c"}]}]}}}});
+        furnishing().furnish("deployments", Extent::Change, "taiga", &mut change).unwrap();
+        let spec = &change["spec"]["template"]["spec"];
+        let names = |list: &Value| list.as_array().unwrap().iter().map(|item| item["name"].clone()).collect::<Vec<_>>();
+        assert_eq!(names(&spec["volumes"]), names(&spec["$setElementOrder/volumes"]));
+        let container = &spec["containers"][0];
+        assert_eq!(names(&container["env"]), ["A", VARIABLE]);
+        assert_eq!(names(&container["$setElementOrder/env"]), ["A", VARIABLE]);
+        assert_eq!(container.get("$setElementOrder/volumeMounts"), None);
+    }
+
+    #[test]
+    fn an_operation_that_holds_a_whole_pod_is_one_of_a_pod() {
+        let whole = deployment();
+        let mut expected = whole.clone();
+        furnishing().furnish("deployments", Extent::Whole, "taiga", &mut expected).unwrap();
+        for path in ["/spec", "/spec/template", "/spec/template/spec"] {
+            let mut value = whole.pointer(path).unwrap().clone();
+            furnishing().furnish_operation("deployments", "taiga", path, &mut value).unwrap();
+            assert_eq!(&value, expected.pointer(path).unwrap(), "{path}");
+        }
+        let mut annotations = json!({"a": "b"});
+        furnishing().furnish_operation("deployments", "taiga", "/metadata/annotations", &mut annotations).unwrap();
+        assert_eq!(annotations, json!({"a": "b"}));
+        let mut volumes = json!([]);
+        furnishing().furnish_operation("deployments", "x", "/spec/template/spec/volumes", &mut volumes).unwrap();
+        assert_eq!(volumes[0]["name"], AUTHORITIES);
     }
 
     #[test]
@@ -258,6 +327,6 @@ mod tests {
         let error = furnishing().furnish("cronjobs", Extent::Whole, "x", &mut job).unwrap_err();
         assert_eq!(error, UnknownImage("busybox".to_owned()));
         let mut image = json!("busybox");
-        assert!(furnishing().furnish_operation("/spec/containers/0/image", &mut image).is_err());
+        assert!(furnishing().furnish_operation("pods", "x", "/spec/containers/0/image", &mut image).is_err());
     }
 }

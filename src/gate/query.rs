@@ -14,11 +14,19 @@ fn parameters(uri: &Uri) -> Vec<(String, String)> {
 
 /// Whether changes are asked for as they come.
 pub fn is_watch(uri: &Uri) -> bool {
-    parameters(uri).iter().any(|(name, value)| name == "watch" && ["1", "true", "t", "True", "TRUE", "T"].contains(&value.as_str()))
+    parameters(uri)
+        .iter()
+        .any(|(name, value)| name == "watch" && ["1", "true", "t", "True", "TRUE", "T"].contains(&value.as_str()))
 }
 
 /// Sets path and query. Of namespaces the drill's alone are asked for; of what is deleted together redrill's own is left out.
-pub fn map(parts: &mut Parts, objects: &Objects, on_cluster: &Objects, naming: &Naming, drill: &str) -> Result<(), String> {
+pub fn map(
+    parts: &mut Parts,
+    objects: &Objects,
+    on_cluster: &Objects,
+    naming: &Naming,
+    drill: &str,
+) -> Result<(), String> {
     let mut parameters = parameters(&parts.uri);
     for (name, value) in &mut parameters {
         if name == "fieldSelector" {
@@ -27,7 +35,7 @@ pub fn map(parts: &mut Parts, objects: &Objects, on_cluster: &Objects, naming: &
     }
     let is_collection = objects.name.is_none();
     let added = if objects.are_namespaces() && is_collection && parts.method == http::Method::GET {
-        Some(format!("{DRILL}={drill}"))
+        Some(format!("{DRILL}={drill},{OWN}!=true"))
     } else if is_collection && parts.method == http::Method::DELETE {
         Some(format!("{OWN}!=true"))
     } else {
@@ -46,6 +54,16 @@ pub fn map(parts: &mut Parts, objects: &Objects, on_cluster: &Objects, naming: &
         uri.push('?');
         uri.push_str(&query);
     }
+    parts.uri = uri.parse().map_err(|_| "the path cannot be read".to_owned())?;
+    Ok(())
+}
+
+/// Asks for all in one answer: pages of several namespaces do not follow one another.
+pub fn all_at_once(parts: &mut Parts) -> Result<(), String> {
+    let kept = parameters(&parts.uri).into_iter().filter(|(name, _)| !["limit", "continue"].contains(&name.as_str()));
+    let query = Serializer::new(String::new()).extend_pairs(kept).finish();
+    let path = parts.uri.path();
+    let uri = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
     parts.uri = uri.parse().map_err(|_| "the path cannot be read".to_owned())?;
     Ok(())
 }
@@ -91,21 +109,40 @@ mod tests {
     #[test]
     fn the_words_of_a_command_stay_in_their_order() {
         let exec = "/api/v1/namespaces/taiga/pods/db/exec?command=sh&command=-c&command=echo+a%26b&stdin=true";
-        let on_cluster = "/api/v1/namespaces/rd-0123456789-taiga/pods/db/exec command=sh command=-c command=echo a&b stdin=true";
+        let on_cluster =
+            "/api/v1/namespaces/rd-0123456789-taiga/pods/db/exec command=sh command=-c command=echo a&b stdin=true";
         assert_eq!(mapped(Method::GET, exec), on_cluster);
     }
 
     #[test]
+    fn what_is_asked_of_several_namespaces_does_not_come_in_pages() {
+        let uri = "/api/v1/namespaces/a/pods?limit=500&labelSelector=a%3Db&continue=x";
+        let (mut parts, ()) = Request::builder().uri(uri).body(()).unwrap().into_parts();
+        all_at_once(&mut parts).unwrap();
+        assert_eq!(parts.uri, "/api/v1/namespaces/a/pods?labelSelector=a%3Db");
+        all_at_once(&mut parts).unwrap();
+        let (mut parts, ()) = Request::builder().uri("/api/v1/pods?limit=500").body(()).unwrap().into_parts();
+        all_at_once(&mut parts).unwrap();
+        assert_eq!(parts.uri, "/api/v1/pods");
+    }
+
+    #[test]
     fn only_the_drill_s_namespaces_are_listed_and_what_closes_it_is_not_deleted() {
-        assert_eq!(mapped(Method::GET, "/api/v1/namespaces"), "/api/v1/namespaces labelSelector=redrill.dev/drill=0123456789");
+        assert_eq!(
+            mapped(Method::GET, "/api/v1/namespaces"),
+            "/api/v1/namespaces labelSelector=redrill.dev/drill=0123456789,redrill.dev/own!=true"
+        );
         let one = "/api/v1/namespaces?fieldSelector=metadata.name%3Dtaiga&labelSelector=a%3Db&watch=true";
         let expected = "/api/v1/namespaces fieldSelector=metadata.name=rd-0123456789-taiga \
-                        labelSelector=a=b,redrill.dev/drill=0123456789 watch=true";
+                        labelSelector=a=b,redrill.dev/drill=0123456789,redrill.dev/own!=true watch=true";
         assert_eq!(mapped(Method::GET, one), expected);
         let all = "/api/v1/namespaces/taiga/configmaps";
         let expected = "/api/v1/namespaces/rd-0123456789-taiga/configmaps labelSelector=redrill.dev/own!=true";
         assert_eq!(mapped(Method::DELETE, all), expected);
-        let events = "/api/v1/namespaces/taiga/events?fieldSelector=involvedObject.namespace%3Dtaiga%2CinvolvedObject.name%3Dx";
-        assert!(mapped(Method::GET, events).ends_with("involvedObject.namespace=rd-0123456789-taiga,involvedObject.name=x"));
+        let events =
+            "/api/v1/namespaces/taiga/events?fieldSelector=involvedObject.namespace%3Dtaiga%2CinvolvedObject.name%3Dx";
+        assert!(
+            mapped(Method::GET, events).ends_with("involvedObject.namespace=rd-0123456789-taiga,involvedObject.name=x")
+        );
     }
 }

@@ -124,12 +124,17 @@ mod tests {
         assert!(namespace.are_namespaces() && namespace.name.as_deref() == Some("taiga"));
         assert!(objects("/api/v1/namespaces").are_namespaces());
         assert_eq!(objects("/api/v1/pods").namespace, None);
-        assert_eq!(objects("/api/v1/namespaces/taiga/services/web/proxy/a/b").subresource.as_deref(), Some("proxy/a/b"));
+        assert_eq!(
+            objects("/api/v1/namespaces/taiga/services/web/proxy/a/b").subresource.as_deref(),
+            Some("proxy/a/b")
+        );
     }
 
     #[test]
     fn a_path_that_could_mean_another_one_is_not_known() {
-        for path in ["/api/v1/namespaces/a/../b/pods", "/api/v1/namespaces/a%2Fb/pods", "/api/v1/watch/pods", "/logs", "/"] {
+        for path in
+            ["/api/v1/namespaces/a/../b/pods", "/api/v1/namespaces/a%2Fb/pods", "/api/v1/watch/pods", "/logs", "/"]
+        {
             assert_eq!(Target::of(path), Target::Unknown, "{path}");
         }
         for path in ["/api", "/apis", "/api/v1", "/apis/apps/v1", "/openapi/v3/apis/apps/v1", "/version", "/readyz"] {

@@ -62,10 +62,10 @@ fn outside(scenario: &Scenario) -> BTreeMap<String, String> {
         .collect()
 }
 
-#[cfg(feature = "docker")]
-pub use in_containers::{build_images, docker, existing_images, versions};
 #[cfg(feature = "kube")]
 pub use in_containers::kube;
+#[cfg(feature = "docker")]
+pub use in_containers::{build_images, docker, existing_images, versions};
 
 #[cfg(feature = "docker")]
 mod in_containers {
@@ -137,7 +137,10 @@ mod in_containers {
         arguments: &crate::cli::ClusterArgs,
     ) -> Result<Environment, EnvironmentError> {
         use crate::environment::kube::{Kube, KubeConfig};
-        let (mut images, digests) = docker::find_built(&recipes(scenario, tools)?, &own(scenario, tools)?).await?;
+        let (mut images, digests) = match arguments.served {
+            false => docker::find_built(&recipes(scenario, tools)?, &own(scenario, tools)?).await?,
+            true => (as_named(scenario), BTreeMap::new()),
+        };
         // What exists the nodes pull, by the name that the manifests have.
         images.extend(scenario.checked.existing.keys().map(|reference| (reference.clone(), reference.clone())));
         let config = KubeConfig {
@@ -149,8 +152,16 @@ mod in_containers {
             clusters: scenario.checked.systems.names().map(str::to_owned).collect(),
             services: services(&scenario.scenario),
             namespace: scenario.scenario.system.namespace.clone(),
+            served: arguments.served,
         };
         Ok(Environment::Kube(Box::new(Kube::start(config).await?)))
+    }
+
+    /// Images that a cluster which redrill serves has by the names that are used for them.
+    #[cfg(feature = "kube")]
+    fn as_named(scenario: &PreparedScenario) -> BTreeMap<String, String> {
+        let own = [station::IMAGE, station::WORKSTATION_IMAGE, station::GCS_IMAGE].map(str::to_owned);
+        scenario.checked.images.keys().cloned().chain(own).map(|reference| (reference.clone(), reference)).collect()
     }
 
     /// Builds what the scenarios' drills need on the engine and is not there yet.
