@@ -113,7 +113,8 @@ impl Place {
 
     async fn begin(&self, pod: &str) {
         let spec = self.spec(pod);
-        let sandbox = PodSandbox { id: spec.id.pod.clone(), hostname: "bench".to_owned(), hosts: Vec::new() };
+        let sandbox =
+            PodSandbox { id: spec.id.pod.clone(), hostname: "bench".to_owned(), hosts: Vec::new(), resolver: None };
         self.runtime.create_pod(&sandbox).await.expect("a pod");
         self.runtime.create(&spec).await.expect("a container");
         self.runtime.start(&spec.id).await.expect("a running container");

@@ -28,7 +28,7 @@ fn config(directory: &std::path::Path) -> SandboxConfig {
 }
 
 async fn start(runtime: &ProcessRuntime, spec: &ContainerSpec) {
-    let pod = PodSandbox { id: spec.id.pod.clone(), hostname: "bench".to_owned(), hosts: Vec::new() };
+    let pod = PodSandbox { id: spec.id.pod.clone(), hostname: "bench".to_owned(), hosts: Vec::new(), resolver: None };
     runtime.create_pod(&pod).await.expect("a pod");
     runtime.create(spec).await.expect("a container");
     runtime.start(&spec.id).await.expect("a running container");

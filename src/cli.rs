@@ -184,6 +184,9 @@ pub struct ClusterArgs {
     /// With --env kind: the image of the cluster's node, which decides the version of Kubernetes [default: kind's own]
     #[arg(long, value_name = "IMAGE")]
     pub node_image: Option<String>,
+    /// With --env kube: redrill serves the cluster itself, and its images are programs of this machine; for redrill's own tests
+    #[arg(long, hide = true)]
+    pub served: bool,
 }
 
 /// A context, and the page's name of a cluster where it is for that one alone.

@@ -16,7 +16,7 @@ use store::Store;
 
 mod apply;
 mod default;
-mod discovery;
+pub mod discovery;
 pub mod front;
 mod go;
 pub mod kind;

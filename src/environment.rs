@@ -254,9 +254,8 @@ impl Environment {
             Self::Local(_) => (Duration::ZERO, Refusals::FromThere),
             #[cfg(feature = "docker")]
             Self::Docker(_) => (Duration::ZERO, Refusals::FromThere),
-            // Policies are carried out after they are accepted, by something that may answer in another's place.
             #[cfg(feature = "kube")]
-            Self::Kube(_) => (Duration::from_secs(30), Refusals::FromTheWay),
+            Self::Kube(kube) => (kube.closes_within(), Refusals::FromTheWay),
         }
     }
 

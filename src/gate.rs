@@ -30,6 +30,7 @@ mod answer;
 pub mod bait;
 mod body;
 mod carry;
+mod everywhere;
 mod headers;
 pub mod names;
 mod passage;
@@ -44,15 +45,11 @@ mod target;
 use names::{Names, ServiceAt};
 use passage::Passage;
 use pod::{Furnishing, Watch};
-use room::Rooms;
+use room::{PORTER, Rooms, STRANGER};
 
-/// The namespace of a gate's porter, and its pod's name.
-const PORTER: &str = "redrill-porter";
 /// Where a gate answers inside the drill.
 const API_PORT: u16 = 6443;
 const NAMES_PORT: u16 = 53;
-/// The namespace of what nothing inside may reach, and its pod's name.
-const STRANGER: &str = "redrill-stranger";
 /// How long a pod of the gate's may take; its image may have to be pulled.
 const STARTED: Duration = Duration::from_secs(120);
 
@@ -131,7 +128,8 @@ impl Gate {
         let answer = Arc::new(move |request: Request<Body>| passage.clone().take(request).boxed());
         let front = Front::open(front, closing, answer).map_err(|error| failed("open the gate", &error))?;
         porter.listen(API_PORT, inside).await?;
-        let served = Names { rooms: rooms.clone(), outside }.serve().await;
+        let is_proxied = !kubernetes.is_redrills().await?;
+        let served = Names { rooms: rooms.clone(), outside, is_proxied }.serve().await;
         let (names_at, serving) = served.map_err(EnvironmentError::io("serve the drill's names"))?;
         let mut tasks = JoinSet::new();
         tasks.spawn(serving);
@@ -150,6 +148,12 @@ impl Gate {
         let address = SocketAddr::new(self.address, API_PORT);
         let kubeconfig = self.front.kubeconfig(address, context, namespace);
         kubeconfig.map(Secret::new).map_err(|error| failed("make the operator's kubeconfig", &error))
+    }
+
+    /// For whoever is on this machine, as the harness is.
+    pub fn kubeconfig_on_loopback(&self, context: &str, namespace: &str) -> Result<Secret, EnvironmentError> {
+        let kubeconfig = self.front.loopback().and_then(|address| self.front.kubeconfig(address, context, namespace));
+        kubeconfig.map(Secret::new).map_err(|error| failed("make a kubeconfig for the gate", &error))
     }
 
     /// Completes when the connection to the drill's porter has ended, and with it what everything inside depends on.

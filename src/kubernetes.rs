@@ -246,6 +246,12 @@ impl Kubernetes {
         Ok(version.git_version)
     }
 
+    /// Whether redrill serves it itself.
+    pub async fn is_redrills(&self) -> Result<bool, KubernetesError> {
+        let version = self.client.apiserver_version().await.map_err(api_error("ask the cluster for its version"))?;
+        Ok(version.git_tree_state == crate::cluster::discovery::SERVED)
+    }
+
     /// Deletes a pod without grace, as a disaster does.
     pub async fn kill_pod(&self, namespace: &str, name: &str) -> Result<(), KubernetesError> {
         let doing = format!("kill pod {namespace}/{name}");

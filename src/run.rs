@@ -107,21 +107,30 @@ async fn make_ready(scenarios: &Path, arguments: &RunArgs, interrupt: &Cancellat
     };
     let prepared = prepare(&BTreeMap::new())?;
     let environment = EnvironmentName::from(arguments.environment);
-    let (tools, obstacle) = machine(&prepared, environment, arguments.install).await;
+    let of_images = of_images(arguments);
+    let (tools, obstacle) = machine(&prepared, of_images, arguments.install).await;
     // Nothing of the machine's goes into images that are listed, so nothing of it can lack.
     let is_listed = arguments.cluster.images.is_some() && environment == EnvironmentName::Kube;
     let obstacle = obstacle.filter(|_| !is_listed);
     let tools = tools.without(&arguments.simulate);
     let versions = match obstacle {
         None if is_listed => listed_versions(&prepared, environment, &tools, arguments),
-        None => versions(&prepared, environment, &tools, interrupt).await,
-        Some(_) => prepared.versions(environment, &tools),
+        None => versions(&prepared, of_images, &tools, interrupt).await,
+        Some(_) => prepared.versions(of_images, &tools),
     };
-    let versions = with_cluster(versions, environment, arguments).await;
+    let versions = with_cluster(versions, EnvironmentName::from(arguments.environment), arguments).await;
     // What helm has to render is known once helm is there.
     let is_known = prepared.is_for(&versions) && prepared.is_rendered();
     let prepared = if is_known { prepared } else { prepare(&versions)? };
     Ok(Ready { prepared, tools, versions, obstacle })
+}
+
+/// The environment whose images drills have: a cluster that redrill serves has those of the local one.
+fn of_images(arguments: &RunArgs) -> EnvironmentName {
+    match arguments.environment.into() {
+        EnvironmentName::Kube if arguments.cluster.served => EnvironmentName::Local,
+        environment => environment,
+    }
 }
 
 /// Of what the machine has for the scenarios, and of what their images have.
@@ -214,7 +223,7 @@ impl Ready {
                 reports: reports.to_owned(),
             };
             let missing = scenario
-                .needs_an_engine(assignment.environment)
+                .needs_an_engine(of_images(arguments))
                 .or_else(|| scenario.missing(&self.tools, &arguments.simulate));
             async move {
                 match self.obstacle.as_ref().or(missing.as_ref()) {

@@ -40,12 +40,36 @@ pub struct HostEntry {
     pub names: Vec<String>,
 }
 
+/// Servers that a pod asks for names that its hosts file does not have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolver {
+    pub nameservers: Vec<IpAddr>,
+    pub searches: Vec<String>,
+    /// `ndots:5`, `edns0`.
+    pub options: Vec<String>,
+}
+
+impl Resolver {
+    /// As resolv.conf(5) has it.
+    pub fn resolv_conf(&self) -> String {
+        let mut text: String = self.nameservers.iter().map(|server| format!("nameserver {server}\n")).collect();
+        for (keyword, words) in [("search", &self.searches), ("options", &self.options)] {
+            if !words.is_empty() {
+                text.push_str(&format!("{keyword} {}\n", words.join(" ")));
+            }
+        }
+        text
+    }
+}
+
 /// What the containers of a pod share: a network with one address, a host name, resolved names.
 #[derive(Debug, Clone)]
 pub struct PodSandbox {
     pub id: PodId,
     pub hostname: String,
     pub hosts: Vec<HostEntry>,
+    /// `None`: no server is asked.
+    pub resolver: Option<Resolver>,
 }
 
 /// An image, resolved: what a container gets when the pod does not say otherwise.
@@ -269,4 +293,24 @@ pub trait PodRuntime: Send + Sync {
 
     /// Everything that exists now, one name per thing, sorted.
     async fn inventory(&self) -> Result<Vec<String>, RuntimeError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_resolver_is_written_as_programs_read_it() {
+        let mut resolver = Resolver {
+            nameservers: vec!["10.1.2.3".parse().unwrap(), "fd00::1".parse().unwrap()],
+            searches: vec!["taiga.svc.cluster.local".to_owned(), "cluster.local".to_owned()],
+            options: vec!["ndots:5".to_owned(), "edns0".to_owned()],
+        };
+        let expected = "nameserver 10.1.2.3\nnameserver fd00::1\nsearch taiga.svc.cluster.local cluster.local\n\
+                        options ndots:5 edns0\n";
+        assert_eq!(resolver.resolv_conf(), expected);
+        resolver.searches.clear();
+        resolver.options.clear();
+        assert_eq!(resolver.resolv_conf(), "nameserver 10.1.2.3\nnameserver fd00::1\n");
+    }
 }

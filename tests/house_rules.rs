@@ -17,13 +17,14 @@ const SPAWNERS: [&str; 4] =
     ["src/command.rs", "src/sandbox/link.rs", "src/sandbox/namespaces.rs", "src/sandbox/remove.rs"];
 
 /// Waiting for time to pass is right where time is the contract, or between two looks at a condition with a deadline.
-const SLEEPERS: [(&str, &str); 15] = [
+const SLEEPERS: [(&str, &str); 16] = [
     ("src/database/postgres.rs", "between two tries of an address that nothing leads to yet, with a deadline"),
     ("src/gate/bait.rs", "between two tries of an address that must not answer, with a deadline"),
     ("src/probe/login.rs", "between two tries of a page that does not answer yet, with a deadline"),
     ("src/probe/ledger.rs", "between two tries to write while the database is away, with a deadline"),
     ("src/probe/archive.rs", "between two looks at whether a segment is shipped, which nothing tells, with a deadline"),
     ("src/drill/pace.rs", "between two looks at whether the cluster has settled, with a deadline"),
+    ("src/drill/provision.rs", "between two looks at whether a drill is closed, with a deadline"),
     ("src/drill/loss_proof.rs", "between two looks at whether the data is gone, with a deadline"),
     ("src/store/s3.rs", "after accept(2) failed for want of descriptors"),
     ("src/cluster/front.rs", "after accept(2) failed for want of descriptors"),

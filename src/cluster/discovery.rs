@@ -130,8 +130,11 @@ pub fn resource_list(group: &str, version: &str) -> Option<Value> {
     Some(json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": api_version, "resources": resources}))
 }
 
+/// The state of the tree that a served API says it was built from, by which it is told from others.
+pub const SERVED: &str = "served by redrill";
+
 /// `/version`: the Kubernetes version that is modelled.
 pub fn version() -> Value {
-    json!({"major": "1", "minor": "33", "gitVersion": "v1.33.0", "gitCommit": "", "gitTreeState": "clean",
+    json!({"major": "1", "minor": "33", "gitVersion": "v1.33.0", "gitCommit": "", "gitTreeState": SERVED,
         "buildDate": "", "goVersion": "", "compiler": "", "platform": "linux/amd64"})
 }

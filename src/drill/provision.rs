@@ -12,6 +12,7 @@ use crate::drill::value::Values;
 use crate::drill::{Assignment, Logs, account, chart, checkout, finding, programs, seed};
 use crate::environment::{Environment, EnvironmentError};
 use crate::error::chain;
+use crate::kubernetes::look_again;
 use crate::outcome::{CheckKind, CheckResult, Phase};
 use crate::probe::{Reply, Request};
 use crate::redact::Redactor;
@@ -122,6 +123,7 @@ async fn isolation(
         if !is_open || started.elapsed() >= closes_within {
             break reached;
         }
+        tokio::time::sleep(look_again(started.elapsed())).await;
     };
     let finding = match reached {
         Ok(Reply::Reached { addresses }) if addresses.is_empty() => Ok((CheckResult::Held, detail)),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::try_join_all;
 use tokio::sync::Mutex;
@@ -26,9 +27,11 @@ use crate::scenario::EnvironmentName;
 
 mod context;
 pub mod kind;
+mod provided;
 
 pub use context::{Connection, Contexts, connect};
 use kind::Throwaway;
+use provided::provided;
 
 /// What a kube environment is made from.
 pub struct KubeConfig {
@@ -45,6 +48,8 @@ pub struct KubeConfig {
     pub namespace: String,
     /// The cluster itself, where it was made for this drill.
     pub throwaway: Option<Throwaway>,
+    /// Whether the cluster must be one that redrill serves itself.
+    pub served: bool,
 }
 
 /// A drill's place on a cluster.
@@ -61,9 +66,9 @@ pub struct Kube {
     own_image: String,
     trouble: Trouble,
     lost: CancellationToken,
-    dedicated: bool,
     throwaway: Mutex<Option<Throwaway>>,
     name: EnvironmentName,
+    provided: Vec<(&'static str, &'static str)>,
     running: Mutex<Option<Running>>,
 }
 
@@ -105,7 +110,12 @@ impl Kube {
         let names = cluster_names(&config.clusters);
         let mut connections = BTreeMap::new();
         for name in &names {
-            connections.insert(name.clone(), connect(&config.contexts, name).await?);
+            let connection = connect(&config.contexts, name).await?;
+            if config.served && !connection.kubernetes.is_redrills().await? {
+                let reason = "redrill does not serve it, so its images are not this machine's programs".to_owned();
+                return Err(EnvironmentError::Failed { doing: format!("use the cluster {name}"), reason });
+            }
+            connections.insert(name.clone(), connection);
         }
         let started = open(&config, &marks, &authority, &connections, &names).await;
         match started {
@@ -125,9 +135,9 @@ impl Kube {
                     own_image: config.images.get(station::IMAGE).cloned().unwrap_or_default(),
                     trouble,
                     lost,
-                    dedicated: config.contexts.dedicated,
                     throwaway: Mutex::default(),
                     name: if is_throwaway { EnvironmentName::Kind } else { EnvironmentName::Kube },
+                    provided: provided(config.contexts.dedicated, config.served),
                     running,
                 })
             }
@@ -173,17 +183,16 @@ impl Kube {
         addresses
     }
 
+    /// Policies are carried out after they are accepted, by something that may answer in another's place. A cluster that has none
+    /// never closes a drill.
+    pub fn closes_within(&self) -> Duration {
+        let has_policies = self.clusters.home().served().any(|(kind, _)| kind.kind == "NetworkPolicy");
+        if has_policies { Duration::from_secs(30) } else { Duration::ZERO }
+    }
+
     /// What stands between the page and the cluster.
     pub fn provided(&self) -> &[(&'static str, &'static str)] {
-        const NAMES: (&str, &str) = (
-            "names of services",
-            "a name server inside the drill leads them to it; pods are told of it, of the drill's authority and of images that the nodes have",
-        );
-        const MAPPED: (&str, &str) = (
-            "namespace mapped",
-            "every step is typed as the page has it, and its namespaces have names of the drill's own on this cluster",
-        );
-        if self.dedicated { &[NAMES] } else { &[MAPPED, NAMES] }
+        &self.provided
     }
 
     pub fn directory(&self) -> &Path {

@@ -137,7 +137,7 @@ impl Door for ProcessRuntime {
 }
 
 /// The drill's own images: redrill itself, a workstation with kubectl, and a store's server.
-fn with_own_images(config: &LocalConfig) -> BTreeMap<String, Image> {
+pub fn with_own_images(config: &LocalConfig) -> BTreeMap<String, Image> {
     let LocalConfig { program, kubectl, programs, gcs_server, awscli, .. } = config;
     let mut images = config.images.clone();
     let show = |source: &Path, name: &str| ImageFile {

@@ -35,6 +35,8 @@ pub struct Names {
     pub rooms: Arc<Rooms>,
     /// Names that a store, or another cluster's Service, stands for.
     pub outside: BTreeMap<String, ServiceAt>,
+    /// Whether something brings who connects to a Service's address to its pods; nothing does on a cluster that redrill serves.
+    pub is_proxied: bool,
 }
 
 /// What there is to a name.
@@ -109,12 +111,37 @@ impl Names {
         let name = name.trim_end_matches('.');
         let outside = self.outside.iter().find(|(host, _)| host.eq_ignore_ascii_case(name));
         if let Some((_, ServiceAt { rooms, namespace, name })) = outside {
-            return addresses(rooms, namespace, name, None).await;
+            return self.addresses(rooms, namespace, name, None).await;
         }
         match service_of(name) {
-            Some((host, service, namespace)) => addresses(&self.rooms, namespace, service, host).await,
+            Some((host, service, namespace)) => self.addresses(&self.rooms, namespace, service, host).await,
             None => Ok(Found::Nothing),
         }
+    }
+
+    /// Of a Service that has one its own, else of its pods that are ready.
+    async fn addresses(
+        &self,
+        rooms: &Rooms,
+        namespace: &str,
+        name: &str,
+        host: Option<&str>,
+    ) -> Result<Found, KubernetesError> {
+        let Some(namespace) = rooms.real(namespace).ok().filter(|real| rooms.owns(real)) else {
+            return Ok(Found::Nothing);
+        };
+        let kubernetes: &Kubernetes = rooms.kubernetes();
+        let Some(service) = kubernetes.get(kubernetes::SERVICE, &namespace, name).await? else {
+            return Ok(Found::Nothing);
+        };
+        let own = service["spec"]["clusterIP"].as_str().and_then(|address| address.parse().ok());
+        if let (Some(address), None, true) = (own, host, self.is_proxied) {
+            return Ok(Found::Addresses(vec![address]));
+        }
+        let endpoints = kubernetes.get(kubernetes::ENDPOINTS, &namespace, name).await?.unwrap_or_default();
+        let found = of_pods(&endpoints, host);
+        // Where no pod is ready the name is there all the same, but not that of a pod.
+        Ok(if found.is_empty() && host.is_some() { Found::Nothing } else { Found::Addresses(found) })
     }
 }
 
@@ -126,23 +153,6 @@ fn service_of(name: &str) -> Option<(Option<&str>, &str, &str)> {
         [host, service, namespace] => Some((Some(host), service, namespace)),
         _ => None,
     }
-}
-
-/// Of a Service that has one its own, else of its pods that are ready.
-async fn addresses(rooms: &Rooms, namespace: &str, name: &str, host: Option<&str>) -> Result<Found, KubernetesError> {
-    let Some(namespace) = rooms.real(namespace).ok().filter(|real| rooms.owns(real)) else {
-        return Ok(Found::Nothing);
-    };
-    let kubernetes: &Kubernetes = rooms.kubernetes();
-    let Some(service) = kubernetes.get(kubernetes::SERVICE, &namespace, name).await? else { return Ok(Found::Nothing) };
-    let own = service["spec"]["clusterIP"].as_str().and_then(|address| address.parse().ok());
-    if let (Some(address), None) = (own, host) {
-        return Ok(Found::Addresses(vec![address]));
-    }
-    let endpoints = kubernetes.get(kubernetes::ENDPOINTS, &namespace, name).await?.unwrap_or_default();
-    let found = of_pods(&endpoints, host);
-    // Where no pod is ready the name is there all the same, but not that of a pod.
-    Ok(if found.is_empty() && host.is_some() { Found::Nothing } else { Found::Addresses(found) })
 }
 
 fn of_pods(endpoints: &Value, host: Option<&str>) -> Vec<Ipv4Addr> {

@@ -19,7 +19,7 @@ use super::headers;
 use super::pod::{AUTHORITIES, Extent, Furnishing};
 use super::query;
 use super::refuse;
-use super::room::{ISOLATION, Rooms};
+use super::room::{ISOLATION, RESERVED, Rooms};
 use super::target::{Objects, Target};
 use crate::cluster::front::Closing;
 use crate::kubernetes::Scope;
@@ -55,7 +55,7 @@ pub(super) fn forbidden(message: &str) -> Turned {
     Turned(answer::status(StatusCode::FORBIDDEN, "Forbidden", message))
 }
 
-fn bad_request(message: &str) -> Turned {
+pub(super) fn bad_request(message: &str) -> Turned {
     Turned(answer::status(StatusCode::BAD_REQUEST, "BadRequest", message))
 }
 
@@ -141,6 +141,10 @@ impl Passage {
     /// A namespace that redrill did not create is never read, changed or deleted, and its own objects are its alone.
     fn must_be_ours(&self, objects: &Objects, on_cluster: &Objects, method: &Method) -> Result<(), Turned> {
         let is_read = method == Method::GET;
+        let namespace = objects.namespace.as_ref().or(objects.name.as_ref().filter(|_| objects.are_namespaces()));
+        if let Some(own) = namespace.filter(|name| RESERVED.contains(&name.as_str())) {
+            return Err(forbidden(&format!("the namespace {own} is redrill's, and no part of the page's cluster")));
+        }
         if let (Some(real), Some(documented)) = (&on_cluster.namespace, &objects.namespace)
             && !self.rooms.owns(real)
             && !self.rooms.naming().maps()
@@ -267,6 +271,12 @@ impl Passage {
         ))
     }
 
+    /// The same of one that began to answer.
+    pub(super) fn broken_off(&self, error: &dyn std::error::Error) -> Turned {
+        self.trouble.note(&format!("the cluster broke off its answer: {}", crate::error::chain(error)));
+        Turned(answer::status(StatusCode::GATEWAY_TIMEOUT, "Timeout", "the cluster broke off its answer"))
+    }
+
     async fn seen(
         &self,
         objects: &Objects,
@@ -288,14 +298,7 @@ impl Passage {
         }
         let bytes = match body.collect().await {
             Ok(bytes) => bytes.to_bytes(),
-            Err(error) => {
-                self.trouble.note(&format!("the cluster broke off its answer: {error}"));
-                return Err(Turned(answer::status(
-                    StatusCode::GATEWAY_TIMEOUT,
-                    "Timeout",
-                    "the cluster broke off its answer",
-                )));
-            }
+            Err(error) => return Err(self.broken_off(&error)),
         };
         if parts.status.is_success() && objects.namespace.is_none() && method != Method::GET {
             self.settle(objects, on_cluster, method, &bytes).await?;
@@ -315,8 +318,9 @@ impl Passage {
         let is_dry = object["metadata"]["uid"].is_null();
         match (objects.are_namespaces(), method == Method::DELETE) {
             (true, false) if objects.subresource.is_none() && !is_dry => {
-                let name = object["metadata"]["name"].as_str().unwrap_or_default();
-                if self.rooms.owns(name) {
+                let field = |name: &str| object["metadata"][name].as_str().unwrap_or_default();
+                // One that was deleted and is made anew is another, with nothing in it yet.
+                if self.rooms.uid(field("name")).as_deref() == Some(field("uid")) {
                     return Ok(());
                 }
                 let settled = self.rooms.settle_in(&object).await;
@@ -336,47 +340,4 @@ impl Passage {
             (false, true) => Ok(()),
         }
     }
-
-    /// Of all namespaces that are asked for at once, the drill's own, one after the other.
-    async fn everywhere(&self, objects: &Objects, parts: Parts) -> Result<Response, Turned> {
-        if parts.method != Method::GET || objects.name.is_some() || query::is_watch(&parts.uri) {
-            return Err(forbidden(&format!("{} of all namespaces: only listed", objects.describe())));
-        }
-        let mut all: Option<Value> = None;
-        for namespace in self.rooms.all() {
-            let mut parts = parts.clone();
-            let here = Objects { namespace: Some(namespace), ..objects.clone() };
-            query::map(&mut parts, objects, &here, self.rooms.naming(), &self.rooms.marks().drill)
-                .map_err(|reason| bad_request(&reason))?;
-            let response = self.send(parts, Bytes::new()).await?;
-            if !response.status().is_success() {
-                return Ok(response);
-            }
-            let bytes = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap_or_default();
-            let view = View {
-                naming: self.rooms.naming().clone(),
-                furnishing: self.furnishing.clone(),
-                resource: objects.resource.clone(),
-            };
-            let list: Value = serde_json::from_slice(&view.of(bytes)).unwrap_or_default();
-            all = Some(match all {
-                None => list,
-                Some(all) => joined(all, list),
-            });
-        }
-        Ok(answer::respond(
-            StatusCode::OK,
-            &all.unwrap_or_else(|| json!({"kind": "List", "apiVersion": "v1", "items": []})),
-        ))
-    }
-}
-
-/// Two lists, or two tables, of one kind.
-fn joined(mut all: Value, mut more: Value) -> Value {
-    for list in ["items", "rows"] {
-        if let (Some(all), Some(more)) = (all[list].as_array_mut(), more[list].as_array_mut()) {
-            all.append(more);
-        }
-    }
-    all
 }

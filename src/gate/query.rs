@@ -35,7 +35,7 @@ pub fn map(
     }
     let is_collection = objects.name.is_none();
     let added = if objects.are_namespaces() && is_collection && parts.method == http::Method::GET {
-        Some(format!("{DRILL}={drill}"))
+        Some(format!("{DRILL}={drill},{OWN}!=true"))
     } else if is_collection && parts.method == http::Method::DELETE {
         Some(format!("{OWN}!=true"))
     } else {
@@ -54,6 +54,16 @@ pub fn map(
         uri.push('?');
         uri.push_str(&query);
     }
+    parts.uri = uri.parse().map_err(|_| "the path cannot be read".to_owned())?;
+    Ok(())
+}
+
+/// Asks for all in one answer: pages of several namespaces do not follow one another.
+pub fn all_at_once(parts: &mut Parts) -> Result<(), String> {
+    let kept = parameters(&parts.uri).into_iter().filter(|(name, _)| !["limit", "continue"].contains(&name.as_str()));
+    let query = Serializer::new(String::new()).extend_pairs(kept).finish();
+    let path = parts.uri.path();
+    let uri = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
     parts.uri = uri.parse().map_err(|_| "the path cannot be read".to_owned())?;
     Ok(())
 }
@@ -105,14 +115,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_asked_of_several_namespaces_does_not_come_in_pages() {
+        let uri = "/api/v1/namespaces/a/pods?limit=500&labelSelector=a%3Db&continue=x";
+        let (mut parts, ()) = Request::builder().uri(uri).body(()).unwrap().into_parts();
+        all_at_once(&mut parts).unwrap();
+        assert_eq!(parts.uri, "/api/v1/namespaces/a/pods?labelSelector=a%3Db");
+        all_at_once(&mut parts).unwrap();
+        let (mut parts, ()) = Request::builder().uri("/api/v1/pods?limit=500").body(()).unwrap().into_parts();
+        all_at_once(&mut parts).unwrap();
+        assert_eq!(parts.uri, "/api/v1/pods");
+    }
+
+    #[test]
     fn only_the_drill_s_namespaces_are_listed_and_what_closes_it_is_not_deleted() {
         assert_eq!(
             mapped(Method::GET, "/api/v1/namespaces"),
-            "/api/v1/namespaces labelSelector=redrill.dev/drill=0123456789"
+            "/api/v1/namespaces labelSelector=redrill.dev/drill=0123456789,redrill.dev/own!=true"
         );
         let one = "/api/v1/namespaces?fieldSelector=metadata.name%3Dtaiga&labelSelector=a%3Db&watch=true";
         let expected = "/api/v1/namespaces fieldSelector=metadata.name=rd-0123456789-taiga \
-                        labelSelector=a=b,redrill.dev/drill=0123456789 watch=true";
+                        labelSelector=a=b,redrill.dev/drill=0123456789,redrill.dev/own!=true watch=true";
         assert_eq!(mapped(Method::GET, one), expected);
         let all = "/api/v1/namespaces/taiga/configmaps";
         let expected = "/api/v1/namespaces/rd-0123456789-taiga/configmaps labelSelector=redrill.dev/own!=true";

@@ -101,6 +101,9 @@ fn field(name: &str, value: &Value) -> Option<String> {
         "nodeName" | "externalIPs" | "externalName" if !is_empty(value) => {
             Some(format!("`{name}` leads out of the drill"))
         }
+        "dnsConfig" if value.as_object().is_some_and(|config| !config.is_empty()) => {
+            Some("`dnsConfig` asks name servers outside of the drill, which has its own".to_owned())
+        }
         "volumes" => value.as_array()?.iter().find_map(volume),
         _ => None,
     }
@@ -156,6 +159,7 @@ mod tests {
             json!({"hostNetwork": true}),
             json!({"hostPID": true}),
             json!({"nodeName": "n1"}),
+            json!({"dnsPolicy": "None", "dnsConfig": {"nameservers": ["10.0.0.10"]}}),
             json!({"volumes": [{"name": "v", "hostPath": {"path": "/"}}]}),
             json!({"volumes": [{"name": "v", "nfs": {"server": "s"}}]}),
             json!({"containers": [{"securityContext": {"privileged": true}}]}),

@@ -21,6 +21,10 @@ pub const OWN: &str = "redrill.dev/own";
 pub const RUN: &str = "redrill.dev/run";
 pub const HOST: &str = "redrill.dev/host";
 pub const LOCK: &str = "redrill.dev/lock";
+/// Namespaces of redrill's own beside those of the page: the gate's porter, and of what nothing inside may reach.
+pub const PORTER: &str = "redrill-porter";
+pub const STRANGER: &str = "redrill-stranger";
+pub const RESERVED: [&str; 2] = [PORTER, STRANGER];
 /// The policy that closes a namespace.
 pub const ISOLATION: &str = "redrill-isolation";
 
@@ -88,15 +92,30 @@ impl Rooms {
         self.there().keys().cloned().collect()
     }
 
+    /// Of those, the page's.
+    pub fn of_the_page(&self) -> Vec<String> {
+        let reserved = RESERVED.map(|own| self.real(own).unwrap_or_default());
+        self.all().into_iter().filter(|name| !reserved.contains(name)).collect()
+    }
+
     /// Makes one for the drill itself.
     pub async fn make(&self, documented: &str) -> Result<String, KubernetesError> {
-        let name = self.real(documented).map_err(|error| KubernetesError::Refused(error.to_string()))?;
-        let mut namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
-        self.mark(&mut namespace);
+        let (name, mut namespace) = self.namespace(documented)?;
         self.mark_inside(&mut namespace);
         let created = self.kubernetes.create(&namespace).await?;
         self.settle_in(&created).await?;
         Ok(name)
+    }
+
+    /// One that is about to be made, and its name.
+    fn namespace(&self, documented: &str) -> Result<(String, Value), KubernetesError> {
+        let name = self.real(documented).map_err(|error| KubernetesError::Refused(error.to_string()))?;
+        let mut namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        self.mark(&mut namespace);
+        if RESERVED.contains(&documented) {
+            namespace["metadata"]["labels"][OWN] = json!("true");
+        }
+        Ok((name, namespace))
     }
 
     /// Marks what is about to be created.
@@ -110,9 +129,7 @@ impl Rooms {
 
     /// Makes one that is the drill's and stands for all that is not: nothing inside may reach what is in it.
     pub async fn make_outside(&self, documented: &str) -> Result<String, KubernetesError> {
-        let name = self.real(documented).map_err(|error| KubernetesError::Refused(error.to_string()))?;
-        let mut namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
-        self.mark(&mut namespace);
+        let (name, namespace) = self.namespace(documented)?;
         self.kubernetes.create(&namespace).await?;
         self.kubernetes.get_soon(kubernetes::SERVICE_ACCOUNT, &name, "default", SETTLED).await?;
         Ok(name)
@@ -154,10 +171,5 @@ impl Rooms {
             "metadata": {"name": AUTHORITIES, "namespace": namespace, "labels": {OWN: "true"}},
             "data": {BUNDLE: self.authority},
         })
-    }
-
-    /// What was deleted is no longer the drill's: a namespace of that name may be made again by it, or by anybody.
-    pub fn forget(&self, real: &str) {
-        self.there().remove(real);
     }
 }

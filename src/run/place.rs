@@ -170,6 +170,7 @@ mod in_containers {
                 let OfScenario { images, digests, .. } = list.of_scenario(&scenario.scenario.name)?.clone();
                 (images, digests)
             }
+            None if arguments.served => (as_named(scenario), BTreeMap::new()),
             None => docker::find_built(&recipes(scenario, tools)?, &own(scenario, tools)?).await?,
         };
         // What exists the nodes pull, by the name that the manifests have.
@@ -193,8 +194,16 @@ mod in_containers {
             clusters: scenario.checked.systems.names().map(str::to_owned).collect(),
             services: services(&scenario.scenario),
             namespace: scenario.scenario.system.namespace.clone(),
+            served: arguments.served,
         };
         Ok(Environment::Kube(Box::new(Kube::start(config).await?)))
+    }
+
+    /// Images that a cluster which redrill serves has by the names that are used for them.
+    #[cfg(feature = "kube")]
+    fn as_named(scenario: &PreparedScenario) -> BTreeMap<String, String> {
+        let own = [station::IMAGE, station::WORKSTATION_IMAGE, station::GCS_IMAGE].map(str::to_owned);
+        scenario.checked.images.keys().cloned().chain(own).map(|reference| (reference.clone(), reference)).collect()
     }
 
     /// Builds what the scenarios' drills need on the engine and is not there yet.

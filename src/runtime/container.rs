@@ -193,6 +193,10 @@ fn hosts_file(pod: &Pod, hosts: &[HostEntry]) -> String {
 #[async_trait]
 impl PodRuntime for ContainerRuntime {
     async fn create_pod(&self, sandbox: &PodSandbox) -> Result<IpAddr, RuntimeError> {
+        if sandbox.resolver.is_some() {
+            let reason = "name servers of its own (`dnsConfig`) are not provided in containers";
+            return Err(failed(format!("make the pod {}", sandbox.id.0), reason));
+        }
         let address = self.engine.start_pod(&sandbox.id, &sandbox.hostname, &self.image, Vec::new()).await?;
         let pod = Pod { hostname: sandbox.hostname.clone(), address };
         self.state().pods.insert(sandbox.id.clone(), pod.clone());

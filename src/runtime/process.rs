@@ -13,7 +13,7 @@ use super::binding::directory_name;
 use super::log::{Log, Logs};
 use super::{
     ByteReader, ByteStream, ContainerExit, ContainerId, ContainerSpec, ExecSession, ExecSpec, HostEntry, LogOptions,
-    MountSource, PodId, PodRuntime, PodSandbox, RuntimeError, VolumeId, failed, name, not_found,
+    MountSource, PodId, PodRuntime, PodSandbox, Resolver, RuntimeError, VolumeId, failed, name, not_found,
 };
 use crate::sandbox::fault::Fault;
 use crate::sandbox::link::Link;
@@ -180,8 +180,12 @@ fn hosts(entries: &[HostEntry]) -> Vec<Host> {
 impl PodRuntime for ProcessRuntime {
     async fn create_pod(&self, pod: &PodSandbox) -> Result<IpAddr, RuntimeError> {
         self.state().pods.insert(pod.id.clone());
-        let request =
-            Request::CreatePod { pod: pod.id.0.clone(), hostname: pod.hostname.clone(), hosts: hosts(&pod.hosts) };
+        let request = Request::CreatePod {
+            pod: pod.id.0.clone(),
+            hostname: pod.hostname.clone(),
+            hosts: hosts(&pod.hosts),
+            resolv_conf: pod.resolver.as_ref().map(Resolver::resolv_conf),
+        };
         match self.link.call(request).await? {
             (Answer::Address(address), _) => Ok(address),
             (answer, _) => Err(failed("make a pod", format!("unexpected answer {answer:?}"))),

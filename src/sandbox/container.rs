@@ -10,6 +10,7 @@ use nix::sched::{CloneFlags, setns};
 use nix::unistd::{chdir, sethostname};
 use serde::{Deserialize, Serialize};
 
+use super::etc::Names;
 use super::fault::{Doing, Fault};
 use super::identity::Accounts;
 use super::mounts::{attach, file_system, make_directory, make_mount_point};
@@ -42,6 +43,7 @@ pub(crate) struct Place<'a> {
     pub network: &'a OwnedFd,
     /// The pod's /etc/hosts, in the fabric's root.
     pub hosts: &'a Path,
+    pub resolv_conf: Option<&'a str>,
 }
 
 /// A child's side of its start.
@@ -150,7 +152,8 @@ fn build_root(launch: &Launch, common: &Common, place: &Place<'_>) -> Result<(),
     for (number, binding) in launch.mounts.iter().enumerate() {
         pending.push(open_binding(binding, number, common.account.fs_group)?);
     }
-    enter_container_root(&common.hostname, place.hosts, common.account.image_user.as_deref())?;
+    let names = Names { hostname: &common.hostname, hosts: place.hosts, resolv_conf: place.resolv_conf };
+    enter_container_root(&names, common.account.image_user.as_deref())?;
     // Outer mounts first, so that none hides an inner one.
     pending.sort_by_key(|mount| mount.target.components().count());
     for mount in pending {

@@ -38,7 +38,7 @@ const FILES: [&str; 18] = [
 const DIRECTORIES: [&str; 9] =
     ["alternatives", "fonts", "java", "ld.so.conf.d", "perl", "postgresql-common", "python3", "skel", "terminfo"];
 
-/// No name is asked of any server: there is none inside.
+/// No name is asked of any server, unless the pod has one of its own.
 const NSSWITCH: &str = "passwd: files\ngroup: files\nshadow: files\nhosts: files\nnetworks: files\n\
     protocols: files\nservices: files\n";
 
@@ -130,8 +130,16 @@ fn write(path: &Path, content: &str) -> Result<(), Fault> {
     fs::write(path, content).doing(format!("write {}", path.display()))
 }
 
+/// What a container is called, and what names it knows others by.
+pub(crate) struct Names<'a> {
+    pub hostname: &'a str,
+    /// The file that is its hosts file.
+    pub hosts: &'a Path,
+    pub resolv_conf: Option<&'a str>,
+}
+
 /// Makes a container's own /etc: writable copies of the files, the directories as they are.
-pub(crate) fn make_own(template: &Path, at: &Path, hostname: &str, hosts: &Path) -> Result<(), Fault> {
+pub(crate) fn make_own(template: &Path, at: &Path, names: &Names<'_>) -> Result<(), Fault> {
     for entry in fs::read_dir(template).doing("list the /etc template")? {
         let entry = entry.doing("list the /etc template")?;
         let (source, target) = (entry.path(), at.join(entry.file_name()));
@@ -145,9 +153,13 @@ pub(crate) fn make_own(template: &Path, at: &Path, hostname: &str, hosts: &Path)
             copy_if_readable(&source, &target)?;
         }
     }
-    write(&at.join("hostname"), &format!("{hostname}\n"))?;
+    write(&at.join("hostname"), &format!("{}\n", names.hostname))?;
     write(&at.join("hosts"), "")?;
-    bind(hosts, &at.join("hosts"), MOUNT_ATTR_NOSUID)?;
+    bind(names.hosts, &at.join("hosts"), MOUNT_ATTR_NOSUID)?;
+    if let Some(resolv_conf) = names.resolv_conf {
+        write(&at.join("resolv.conf"), resolv_conf)?;
+        write(&at.join("nsswitch.conf"), &NSSWITCH.replace("hosts: files", "hosts: files dns"))?;
+    }
     std::os::unix::fs::symlink("/proc/mounts", at.join("mtab")).doing("make the link /etc/mtab")
 }
 

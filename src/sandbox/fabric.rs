@@ -48,6 +48,7 @@ struct Pod {
     network: PodNetwork,
     hostname: String,
     hosts: PathBuf,
+    resolv_conf: Option<String>,
 }
 
 /// A running program that the harness has a token for.
@@ -140,7 +141,9 @@ impl Fabric {
     fn handle(&mut self, request: Request) -> Reply {
         let done = |()| (Answer::Done, Vec::new());
         match request {
-            Request::CreatePod { pod, hostname, hosts } => self.create_pod(pod, hostname, &hosts),
+            Request::CreatePod { pod, hostname, hosts, resolv_conf } => {
+                self.create_pod(pod, hostname, &hosts, resolv_conf)
+            }
             Request::SetHosts { pod, hosts } => match self.pods.get(&pod) {
                 Some(pod) => pod.write_hosts(&hosts).map(done),
                 None => Ok((Answer::Absent, Vec::new())),
@@ -166,14 +169,14 @@ impl Fabric {
         }
     }
 
-    fn create_pod(&mut self, id: String, hostname: String, hosts: &[Host]) -> Reply {
+    fn create_pod(&mut self, id: String, hostname: String, hosts: &[Host], resolv_conf: Option<String>) -> Reply {
         if self.pods.contains_key(&id) {
             return Err(Fault::new(format!("make the pod {id}"), "it exists already"));
         }
         let hostname = host_name(&hostname);
         self.next_pod += 1;
-        let pod =
-            Pod { network: self.network.add_pod()?, hostname, hosts: Path::new(PODS).join(self.next_pod.to_string()) };
+        let hosts_file = Path::new(PODS).join(self.next_pod.to_string());
+        let pod = Pod { network: self.network.add_pod()?, hostname, hosts: hosts_file, resolv_conf };
         let address = pod.network.address.into();
         let written = pod.write_hosts(hosts);
         self.pods.insert(id, pod);
@@ -205,7 +208,8 @@ impl Fabric {
         // One pipe for both streams keeps them in the order written.
         let stderr = stdout.try_clone().doing("make a pipe")?;
         let (ours, report) = UnixStream::pair().doing("make a socket pair")?;
-        let place = Place { network: &pod.network.namespace, hosts: &pod.hosts };
+        let place =
+            Place { network: &pod.network.namespace, hosts: &pod.hosts, resolv_conf: pod.resolv_conf.as_deref() };
         let child = Child { report, stdin: None, stdout, stderr };
         let Some(pid) = syscall::fork_into(CONTAINER).doing("fork the container")? else {
             child.run(|child| container::start(child, &launch, &common, &place));

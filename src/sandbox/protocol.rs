@@ -48,6 +48,8 @@ pub(crate) enum Request {
         pod: String,
         hostname: String,
         hosts: Vec<Host>,
+        /// Without it no name server is asked.
+        resolv_conf: Option<String>,
     },
     SetHosts {
         pod: String,

@@ -103,7 +103,7 @@ const DIRECTORIES: [(&str, u32); 24] = [
 /// Builds a container's root and enters it. Nothing but what was opened before is reachable afterwards.
 ///
 /// The root itself is in memory and writable, as a container's is, and ends with the container.
-pub(crate) fn enter_container_root(hostname: &str, hosts: &Path, user: Option<&str>) -> Result<(), Fault> {
+pub(crate) fn enter_container_root(names: &etc::Names<'_>, user: Option<&str>) -> Result<(), Fault> {
     let root = Path::new(NEW);
     file_system("tmpfs", root, PRIVATE, "mode=0755")?;
     for (directory, mode) in DIRECTORIES {
@@ -123,7 +123,7 @@ pub(crate) fn enter_container_root(hostname: &str, hosts: &Path, user: Option<&s
     }
     bind(Path::new(DEVICES), &root.join("dev"), 0)?;
     devices::mount_own(&root.join("dev"))?;
-    etc::make_own(Path::new(ETC), &root.join("etc"), hostname, hosts)?;
+    etc::make_own(Path::new(ETC), &root.join("etc"), names)?;
     etc::make_user(root, user)?;
     file_system("proc", &root.join("proc"), PRIVATE | MsFlags::MS_NOEXEC, "")?;
     enter_root(root)?;

@@ -4,6 +4,7 @@
 mod bare;
 #[path = "../container/engine.rs"]
 mod engine;
+mod findings;
 mod interrupted_restore;
 mod killed;
 mod library;

@@ -1,22 +1,10 @@
 //! The table: a drill as it is, as the page has it, and with a restore that goes wrong.
 
-use redrill::outcome::{DrillOutcome, Verdict};
+use redrill::outcome::Verdict;
 use serde_json::Value;
 
+use crate::findings::{findings, nameless};
 use crate::playground::{CHANGE_PASSWORD, Playground, RESTORE};
-
-/// What depends on where and when a drill ran, and on nothing that it found out.
-const OF_THE_PLACE: [&str; 9] = [
-    "environment",
-    "digests",
-    "versions",
-    "duration",
-    "duration_seconds",
-    "measured",
-    "measured_seconds",
-    "waited",
-    "log",
-];
 
 /// Runs drills of a system on both environments and holds what they found out against one another.
 fn conforms(system: &'static str, alter: impl Fn(&Playground), arguments: &[&str], verdicts: &[(&str, Verdict)]) {
@@ -40,35 +28,6 @@ fn conforms(system: &'static str, alter: impl Fn(&Playground), arguments: &[&str
     let [local, docker] = &outcomes;
     let other: Vec<_> = local.lines().zip(docker.lines()).filter(|(local, docker)| local != docker).collect();
     assert!(local == docker, "local against docker: {other:#?}");
-}
-
-/// Without what names have of the moment that they were given in, and behind those of a chart's pods of what the chart drew.
-fn nameless(text: &str) -> String {
-    let drawn = [
-        "-[0-9bcdfghjklmnpqrstvwxz]{10}-[0-9bcdfghjklmnpqrstvwxz]{5}",
-        "[0-9]{8}_[0-9]{6}",
-        "[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}-[0-9]{2}-[0-9]{2}-[0-9]{3}Z",
-    ];
-    regex::Regex::new(&drawn.join("|")).unwrap().replace_all(text, "").into_owned()
-}
-
-fn findings(drill: &DrillOutcome) -> Value {
-    let mut findings = serde_json::to_value(drill).unwrap();
-    // How many rows a writer gets in, and how long something took, are the machine's.
-    findings["objectives"].as_array_mut().unwrap().iter_mut().for_each(|objective| objective["detail"] = Value::Null);
-    strip(&mut findings);
-    findings
-}
-
-fn strip(value: &mut Value) {
-    match value {
-        Value::Object(fields) => {
-            fields.retain(|name, _| !OF_THE_PLACE.contains(&name.as_str()));
-            fields.values_mut().for_each(strip);
-        }
-        Value::Array(items) => items.iter_mut().for_each(strip),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-    }
 }
 
 #[test]

@@ -54,7 +54,7 @@ impl Run {
     }
 
     pub async fn pod(&self, name: &str) -> std::net::IpAddr {
-        let sandbox = PodSandbox { id: pod(name), hostname: name.to_owned(), hosts: Vec::new() };
+        let sandbox = PodSandbox { id: pod(name), hostname: name.to_owned(), hosts: Vec::new(), resolver: None };
         soon("a pod", self.runtime.create_pod(&sandbox)).await.unwrap()
     }
 

@@ -34,7 +34,7 @@ impl Drill {
 
     pub async fn pod_that_knows(&self, pod: &str, names: &[(&str, IpAddr)]) -> IpAddr {
         let hosts = entries(names);
-        let sandbox = PodSandbox { id: PodId(pod.to_owned()), hostname: pod.replace('/', "-"), hosts };
+        let sandbox = PodSandbox { id: PodId(pod.to_owned()), hostname: pod.replace('/', "-"), hosts, resolver: None };
         self.runtime.create_pod(&sandbox).await.unwrap()
     }
 

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use k8s_openapi::api::core::v1::PodSpec;
 use serde_json::Value;
 
 use super::Outside;
 use crate::cluster::kind::{ENDPOINTS, SERVICE};
 use crate::cluster::store::{Store, names};
-use crate::runtime::HostEntry;
+use crate::runtime::{HostEntry, Resolver};
 
 /// Addresses with their names, in the order of addresses.
 #[derive(Debug, Default)]
@@ -82,10 +83,36 @@ fn ready(store: &Store, namespace: &str, service: &str) -> Vec<(IpAddr, Option<S
     addresses.filter_map(parsed).collect()
 }
 
+/// The name servers of a pod that names its own, and asks no others (`dnsPolicy: None`).
+pub fn resolver(spec: &PodSpec) -> Option<Resolver> {
+    let config = spec.dns_config.as_ref().filter(|_| spec.dns_policy.as_deref() == Some("None"))?;
+    let options = config.options.iter().flatten().filter_map(|option| {
+        let name = option.name.as_ref()?;
+        Some(option.value.as_ref().map_or_else(|| name.clone(), |value| format!("{name}:{value}")))
+    });
+    Some(Resolver {
+        nameservers: config.nameservers.iter().flatten().filter_map(|server| server.parse().ok()).collect(),
+        searches: config.searches.clone().unwrap_or_default(),
+        options: options.collect(),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn name_servers_are_asked_where_a_pod_names_its_own_and_asks_no_others() {
+        let resolver = |policy: &str| {
+            let spec = json!({"containers": [], "dnsPolicy": policy, "dnsConfig": {"nameservers": ["10.1.2.3"],
+                "searches": ["a.svc"], "options": [{"name": "ndots", "value": "5"}, {"name": "edns0"}]}});
+            resolver(&serde_json::from_value(spec).unwrap())
+        };
+        let asked = resolver("None").unwrap();
+        assert_eq!(asked.resolv_conf(), "nameserver 10.1.2.3\nsearch a.svc\noptions ndots:5 edns0\n");
+        assert_eq!(resolver("ClusterFirst"), None);
+    }
 
     fn store_with(endpoints: Value) -> Store {
         let store = Store::default();

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::container::{self, End};
-use super::hosts::Table;
+use super::hosts::{self, Table};
 use super::restart::{Backoff, RestartPolicy};
 use super::state::{ContainerState, PodState, Run};
 use super::volumes::{Volumes, empty_dirs};
@@ -254,7 +254,12 @@ impl PodWorker {
         for volume in empty_dirs(&self.id, &self.spec) {
             self.kubelet.runtime.create_volume(&volume).await?;
         }
-        let sandbox = PodSandbox { id: self.id.clone(), hostname: self.hostname(), hosts: self.table(None) };
+        let sandbox = PodSandbox {
+            id: self.id.clone(),
+            hostname: self.hostname(),
+            hosts: self.table(None),
+            resolver: hosts::resolver(&self.spec),
+        };
         let address = self.kubelet.runtime.create_pod(&sandbox).await?;
         self.with_state(|state| state.address = Some(address));
         self.publish();
@@ -269,7 +274,11 @@ impl PodWorker {
     }
 
     fn table(&self, own: Option<IpAddr>) -> Vec<HostEntry> {
-        let mut table = Table::of(&self.kubelet.store, &self.kubelet.outside, &self.name().0);
+        // Who has name servers of his own asks them.
+        let mut table = match hosts::resolver(&self.spec) {
+            None => Table::of(&self.kubelet.store, &self.kubelet.outside, &self.name().0),
+            Some(_) => Table::default(),
+        };
         for alias in self.spec.host_aliases.iter().flatten() {
             if let Ok(address) = alias.ip.parse() {
                 alias.hostnames.iter().flatten().for_each(|name| table.add(address, name.clone()));

@@ -17,7 +17,7 @@ const POD_FIELDS: [(&str, &str); 10] = [
     ("readinessGates", "not provided"),
     ("schedulingGates", "not provided"),
     ("resourceClaims", "not provided"),
-    ("dnsConfig", "names are resolved from the pod's hosts file"),
+    ("dnsConfig", "nothing inside reaches a name server: names are those of the drill alone"),
 ];
 
 impl Refusals {

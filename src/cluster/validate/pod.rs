@@ -36,6 +36,7 @@ pub fn spec(spec: &Value, at: &str, errors: &mut Errors) {
         &["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"],
         errors,
     );
+    names(spec, at, errors);
     if spec["terminationGracePeriodSeconds"].as_i64().is_some_and(|seconds| seconds < 0) {
         let field = format!("{at}.terminationGracePeriodSeconds");
         errors.push(FieldError::invalid(
@@ -43,6 +44,48 @@ pub fn spec(spec: &Value, at: &str, errors: &mut Errors) {
             &spec["terminationGracePeriodSeconds"],
             "must be greater than or equal to 0",
         ));
+    }
+}
+
+/// Most that a pod may have, as an API server has it.
+const NAME_SERVERS: usize = 3;
+
+/// What a pod asks for names. Beside its cluster's own a pod has no others here.
+fn names(spec: &Value, at: &str, errors: &mut Errors) {
+    let (config, at) = (&spec["dnsConfig"], format!("{at}.dnsConfig"));
+    let is_own = spec["dnsPolicy"] == "None";
+    if is_own && !config.is_object() {
+        errors.push(FieldError::required(&at, "must provide `dnsConfig` when `dnsPolicy` is None"));
+        return;
+    }
+    if !is_own {
+        if config.as_object().is_some_and(|config| !config.is_empty()) {
+            errors.push(FieldError::forbidden(at, "redrill has it with the `dnsPolicy` None alone"));
+        }
+        return;
+    }
+    let servers = list(config, "nameservers").count();
+    let field = format!("{at}.nameservers");
+    if servers == 0 {
+        errors.push(FieldError::required(&field, "must provide at least one DNS nameserver when `dnsPolicy` is None"));
+    } else if servers > NAME_SERVERS {
+        errors.push(FieldError::invalid(&field, &config["nameservers"], "must not have more than 3 nameservers"));
+    }
+    for (index, server) in list(config, "nameservers") {
+        if server.as_str().and_then(|server| server.parse::<std::net::IpAddr>().ok()).is_none() {
+            errors.push(FieldError::invalid(format!("{field}[{index}]"), server, "must be valid IP address"));
+        }
+    }
+    for (index, search) in list(config, "searches") {
+        let text = search.as_str().unwrap_or_default();
+        if let Some(why) = name::subdomain(text.strip_suffix('.').unwrap_or(text)) {
+            errors.push(FieldError::invalid(format!("{at}.searches[{index}]"), search, &why));
+        }
+    }
+    for (index, option) in list(config, "options") {
+        if option["name"].as_str().unwrap_or_default().is_empty() {
+            errors.push(FieldError::required(format!("{at}.options[{index}]"), "must not be empty"));
+        }
     }
 }
 
@@ -229,5 +272,37 @@ pub fn update(current: &Value, object: &Value, errors: &mut Errors) {
              `spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),\
              `spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)",
         ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(policy: &str, config: Value) -> Vec<String> {
+        let mut errors = Errors::default();
+        names(&json!({"dnsPolicy": policy, "dnsConfig": config}), "spec", &mut errors);
+        errors.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn name_servers_are_a_pod_s_own_or_none() {
+        let config = json!({"nameservers": ["10.1.2.3"], "searches": ["taiga.svc.cluster.local", "cluster.local."],
+            "options": [{"name": "ndots", "value": "5"}]});
+        assert_eq!(found("None", config.clone()), [""; 0]);
+        assert_eq!(found("ClusterFirst", Value::Null), [""; 0]);
+        assert_eq!(found("ClusterFirst", json!({})), [""; 0]);
+        let refused = found("ClusterFirst", config);
+        assert!(refused.len() == 1 && refused[0].starts_with("spec.dnsConfig: Forbidden"), "{refused:?}");
+        for wrong in [
+            Value::Null,
+            json!({}),
+            json!({"nameservers": ["ns.example"]}),
+            json!({"nameservers": ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"]}),
+            json!({"nameservers": ["10.0.0.1"], "searches": ["a b"]}),
+            json!({"nameservers": ["10.0.0.1"], "options": [{"value": "5"}]}),
+        ] {
+            assert_eq!(found("None", wrong.clone()).len(), 1, "{wrong}");
+        }
     }
 }
