@@ -21,7 +21,7 @@ use crate::gate::names::ServiceAt;
 use crate::gate::room::{DRILL, Marks, Rooms};
 use crate::gate::space::Naming;
 use crate::gate::{self, Gate, GateConfig, Trouble, sweep};
-use crate::kubernetes::{Kubernetes, KubernetesError};
+use crate::kubernetes::Kubernetes;
 use crate::redact::Secret;
 use crate::scenario::EnvironmentName;
 
@@ -388,10 +388,8 @@ pub async fn version(contexts: &Contexts) -> Result<String, EnvironmentError> {
 pub async fn sweep_dead_runs(contexts: &Contexts) -> Result<(Vec<String>, Vec<String>), EnvironmentError> {
     let (mut removed, mut left) = (Vec::new(), Vec::new());
     for connection in contexts.all().await? {
-        let dead: BTreeMap<String, String> = sweep::dead(&connection.kubernetes).await?;
-        for (drill, run) in dead {
-            let still_there: Result<Vec<String>, KubernetesError> = sweep::sweep(&connection.kubernetes, &drill).await;
-            let still_there = still_there?;
+        for (drill, run) in sweep::dead(&connection.kubernetes).await? {
+            let still_there = sweep::sweep(&connection.kubernetes, &drill).await?;
             if still_there.is_empty() {
                 removed.push(format!("what the run {run} had on the cluster"));
             }
