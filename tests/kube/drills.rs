@@ -42,6 +42,9 @@ fn as_on_local(drill: &DrillOutcome) -> Value {
         other => panic!("the served cluster is open: {other:?}"),
     }
     isolation.result = CheckResult::Held;
+    let [of_kube, of_local] = [" and a pod outside the drill, where somebody answers", ", where something listens"];
+    assert!(isolation.detail.contains(of_kube), "{}", isolation.detail);
+    isolation.detail = isolation.detail.replace(of_kube, of_local);
     // Promises of time are the page's on a cluster, as the scenario says.
     drill.objectives.iter_mut().for_each(|objective| objective.representative = false);
     let (of_kube, others) = drill.provided.into_iter().partition::<Vec<_>, _>(|note| PROVIDED.contains(&&*note.what));
