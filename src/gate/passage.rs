@@ -43,27 +43,27 @@ pub struct Passage {
 }
 
 /// An answer of the gate's own.
-pub(super) struct Turned(Response);
+pub(super) struct Turned(Box<Response>);
 
 impl From<Response> for Turned {
     fn from(response: Response) -> Self {
-        Self(response)
+        Self(Box::new(response))
     }
 }
 
 pub(super) fn forbidden(message: &str) -> Turned {
-    Turned(answer::status(StatusCode::FORBIDDEN, "Forbidden", message))
+    Turned::from(answer::status(StatusCode::FORBIDDEN, "Forbidden", message))
 }
 
 pub(super) fn bad_request(message: &str) -> Turned {
-    Turned(answer::status(StatusCode::BAD_REQUEST, "BadRequest", message))
+    Turned::from(answer::status(StatusCode::BAD_REQUEST, "BadRequest", message))
 }
 
 impl Passage {
     /// Answers a request; whatever keeps it from going on becomes a `Status`.
     pub async fn take(self: Arc<Self>, request: Request<Body>) -> Response {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        let response = self.answer(request).await.unwrap_or_else(|Turned(response)| response);
+        let response = self.answer(request).await.unwrap_or_else(|Turned(response)| *response);
         tracing::trace!(%method, path, status = response.status().as_u16(), "request at the gate");
         response
     }
@@ -74,7 +74,7 @@ impl Passage {
         // However the caller speaks to the gate; the client has its own way with the cluster.
         parts.version = http::Version::HTTP_11;
         match Target::of(parts.uri.path()) {
-            Target::Unknown => Err(Turned(answer::status(
+            Target::Unknown => Err(Turned::from(answer::status(
                 StatusCode::NOT_FOUND,
                 "NotFound",
                 "the server could not find the requested resource",
@@ -157,7 +157,7 @@ impl Passage {
             && !is_read
         {
             let message = format!("namespaces {:?} not found", objects.name.as_deref().unwrap_or_default());
-            return Err(Turned(answer::status(StatusCode::NOT_FOUND, "NotFound", &message)));
+            return Err(Turned::from(answer::status(StatusCode::NOT_FOUND, "NotFound", &message)));
         }
         let name = objects.name.as_deref().unwrap_or_default();
         if !is_read && [ISOLATION, AUTHORITIES].contains(&name) {
@@ -178,7 +178,7 @@ impl Passage {
     /// The body to send on.
     fn body(&self, objects: &Objects, on_cluster: &Objects, parts: &mut Parts, body: &[u8]) -> Result<Vec<u8>, Turned> {
         let mut sent = body::read(&parts.headers, body).map_err(|reason| {
-            Turned(answer::status(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", &reason))
+            Turned::from(answer::status(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", &reason))
         })?;
         let refused = |reason: String| forbidden(&reason);
         match &sent {
@@ -264,7 +264,7 @@ impl Passage {
     pub(super) fn unanswered(&self, error: &kube::Error) -> Turned {
         let reason = crate::error::chain(error);
         self.trouble.note(&format!("the cluster did not answer: {reason}"));
-        Turned(answer::status(
+        Turned::from(answer::status(
             StatusCode::GATEWAY_TIMEOUT,
             "Timeout",
             &format!("the cluster does not answer: {reason}"),
@@ -274,7 +274,7 @@ impl Passage {
     /// The same of one that began to answer.
     pub(super) fn broken_off(&self, error: &dyn std::error::Error) -> Turned {
         self.trouble.note(&format!("the cluster broke off its answer: {}", crate::error::chain(error)));
-        Turned(answer::status(StatusCode::GATEWAY_TIMEOUT, "Timeout", "the cluster broke off its answer"))
+        Turned::from(answer::status(StatusCode::GATEWAY_TIMEOUT, "Timeout", "the cluster broke off its answer"))
     }
 
     async fn seen(

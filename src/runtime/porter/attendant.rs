@@ -31,6 +31,7 @@ pub(crate) struct Attendant {
     /// Where those are brought who connect to a port.
     doors: Arc<Mutex<BTreeMap<u16, SocketAddr>>>,
     complaint: Arc<Mutex<String>>,
+    #[cfg_attr(not(feature = "kube"), allow(dead_code))]
     ended: CancellationToken,
     _tasks: JoinSet<()>,
 }
