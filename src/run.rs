@@ -170,7 +170,7 @@ fn listed_versions(prepared: &Prepared, environment: EnvironmentName, tools: &To
             known.extend(listed.unwrap_or_default());
         }
     }
-    let _ = arguments;
+    let _ = (arguments, &mut versions);
     versions
 }
 

@@ -1,7 +1,9 @@
 //! What this machine has for drills, what it can get, and which environments this program was built for.
 
+#[cfg(feature = "docker")]
 use super::place;
 use crate::assignment::Prepared;
+#[cfg(feature = "docker")]
 use crate::console;
 use crate::doctor::{self, Requirements, Tools};
 use crate::drill::record::Halt;
