@@ -22,7 +22,7 @@ mod go;
 pub mod kind;
 pub mod kubelet;
 mod openapi;
-mod patch;
+pub mod patch;
 pub mod protobuf;
 pub mod reconcile;
 pub mod refuse;

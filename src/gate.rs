@@ -33,6 +33,7 @@ mod carry;
 mod everywhere;
 mod headers;
 pub mod names;
+mod operation;
 mod passage;
 pub mod pod;
 mod query;

@@ -51,7 +51,7 @@ fn not_an_object(value: &Value) -> ApiError {
 }
 
 /// Does the operations of a JSON patch, one after another.
-fn operate(object: &mut Value, operations: &Value) -> Result<(), ApiError> {
+pub fn operate(object: &mut Value, operations: &Value) -> Result<(), ApiError> {
     let Value::Array(operations) = operations else {
         let found = go::json_type(operations);
         let message = format!(

@@ -16,6 +16,7 @@ use super::answer::{self, View};
 use super::body::{self, Sent};
 use super::carry;
 use super::headers;
+use super::operation::touches_pods;
 use super::pod::{AUTHORITIES, Extent, Furnishing};
 use super::query;
 use super::refuse;
@@ -26,6 +27,9 @@ use crate::kubernetes::Scope;
 
 /// As an API server's own limit, and room for what is added.
 const LARGEST: usize = 4 << 20;
+
+/// How often a JSON patch is translated anew when its object has changed meanwhile: as often as an API server tries one.
+const TRANSLATIONS: u32 = 5;
 
 /// What every request sees.
 pub struct Passage {
@@ -106,9 +110,16 @@ impl Passage {
         }
         let body = axum::body::to_bytes(body, LARGEST).await;
         let body = body.map_err(|error| bad_request(&format!("the body cannot be read: {error}")))?;
-        let body = self.body(&objects, &on_cluster, &mut parts, &body)?;
         let is_watch = query::is_watch(&parts.uri);
-        let response = self.send(parts.clone(), body.into()).await?;
+        let mut tries = 1;
+        let response = loop {
+            let (sent, is_translated) = self.body(&objects, &on_cluster, &mut parts, &body).await?;
+            let response = self.send(parts.clone(), sent.into()).await?;
+            if !is_translated || tries == TRANSLATIONS || response.status() != StatusCode::CONFLICT {
+                break response;
+            }
+            tries += 1;
+        };
         self.seen(&objects, &on_cluster, &parts.method, is_watch, view, response).await
     }
 
@@ -160,8 +171,10 @@ impl Passage {
             return Err(Turned::from(answer::status(StatusCode::NOT_FOUND, "NotFound", &message)));
         }
         let name = objects.name.as_deref().unwrap_or_default();
-        if !is_read && [ISOLATION, AUTHORITIES].contains(&name) {
-            return Err(forbidden(&format!("{} {name} is what closes the drill", objects.describe())));
+        if [("networkpolicies", ISOLATION), ("configmaps", AUTHORITIES)].contains(&(&objects.resource, name)) {
+            // As lists have it.
+            let message = format!("{} \"{name}\" not found", objects.describe());
+            return Err(Turned::from(answer::status(StatusCode::NOT_FOUND, "NotFound", &message)));
         }
         let of_cluster = objects.namespace.is_none() && !objects.are_namespaces();
         let changes = objects.name.is_some() && !is_read;
@@ -175,8 +188,14 @@ impl Passage {
         Ok(())
     }
 
-    /// The body to send on.
-    fn body(&self, objects: &Objects, on_cluster: &Objects, parts: &mut Parts, body: &[u8]) -> Result<Vec<u8>, Turned> {
+    /// The body to send on, and whether it holds for the object only as it is now.
+    async fn body(
+        &self,
+        objects: &Objects,
+        on_cluster: &Objects,
+        parts: &mut Parts,
+        body: &[u8],
+    ) -> Result<(Vec<u8>, bool), Turned> {
         let mut sent = body::read(&parts.headers, body).map_err(|reason| {
             Turned::from(answer::status(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", &reason))
         })?;
@@ -190,19 +209,25 @@ impl Passage {
             }
             Sent::Operations(operations) => {
                 for operation in operations {
-                    let path = operation["path"].as_str().unwrap_or_default();
-                    refuse::operation(objects, path, &operation["value"]).map_err(refused)?;
+                    refuse::operation(objects, operation).map_err(refused)?;
                 }
             }
         }
         sent.map(self.rooms.naming(), objects.are_namespaces()).map_err(|reason| bad_request(&reason))?;
+        let is_translated = match &mut sent {
+            Sent::Operations(operations) if touches_pods(objects, operations) => {
+                *operations = self.translated(objects, on_cluster, parts, std::mem::take(operations)).await?;
+                true
+            }
+            _ => false,
+        };
         self.add(objects, on_cluster, &parts.method, &mut sent)?;
         let (bytes, content_type) = sent.write();
         if let Some(content_type) = content_type {
             parts.headers.insert(header::CONTENT_TYPE, http::HeaderValue::from_static(content_type));
         }
         parts.headers.remove(header::CONTENT_LENGTH);
-        Ok(bytes)
+        Ok((bytes, is_translated))
     }
 
     fn add(&self, objects: &Objects, on_cluster: &Objects, method: &Method, sent: &mut Sent) -> Result<(), Turned> {
@@ -222,7 +247,7 @@ impl Passage {
         let namespace = objects.namespace.as_deref().unwrap_or_default();
         let unknown = |error: super::pod::UnknownImage| bad_request(&error.to_string());
         match sent {
-            Sent::Nothing => Ok(()),
+            Sent::Nothing | Sent::Operations(_) => Ok(()),
             Sent::Object(object) | Sent::Apply(object) => {
                 if of_cluster
                     && (method == Method::POST || method == Method::PATCH)
@@ -238,13 +263,6 @@ impl Passage {
             Sent::Change(change) => {
                 self.furnishing.furnish(&objects.resource, Extent::Change, namespace, change).map_err(unknown)
             }
-            Sent::Operations(operations) => operations.iter_mut().try_for_each(|operation| {
-                let path = operation["path"].as_str().unwrap_or_default().to_owned();
-                match operation.get_mut("value") {
-                    Some(value) => self.furnishing.furnish_operation(&path, namespace, value).map_err(unknown),
-                    None => Ok(()),
-                }
-            }),
         }
     }
 

@@ -89,31 +89,6 @@ impl Furnishing {
         self.furnish_spec(extent, namespace, spec)
     }
 
-    /// The same for the value of one operation of a JSON patch (RFC 6902), which stands at `path`.
-    pub fn furnish_operation(&self, path: &str, namespace: &str, value: &mut Value) -> Result<(), UnknownImage> {
-        let segments: Vec<&str> = path.split('/').collect();
-        match segments.as_slice() {
-            [.., list, _, "image"] if CONTAINERS.contains(list) => self.rename(value),
-            [.., list, _] if CONTAINERS.contains(list) => self.furnish_container(value),
-            [.., list] if CONTAINERS.contains(list) => {
-                value.as_array_mut().into_iter().flatten().try_for_each(|container| self.furnish_container(container))
-            }
-            // All of a pod at once, as a rollout that is undone puts it back.
-            [.., "template"] if value["spec"]["containers"].is_array() => {
-                self.furnish_spec(Extent::Whole, namespace, &mut value["spec"])
-            }
-            [.., "spec"] if value["containers"].is_array() => self.furnish_spec(Extent::Whole, namespace, value),
-            [.., "spec"] if value["template"]["spec"]["containers"].is_array() => {
-                self.furnish_spec(Extent::Whole, namespace, &mut value["template"]["spec"])
-            }
-            [.., "volumes"] if value.is_array() => {
-                push_named(value, volume());
-                Ok(())
-            }
-            _ => Ok(()),
-        }
-    }
-
     fn furnish_spec(&self, extent: Extent, namespace: &str, spec: &mut Value) -> Result<(), UnknownImage> {
         for list in CONTAINERS {
             for container in spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
@@ -276,16 +251,16 @@ fn retain(object: &mut Value, field: &str, keep: impl Fn(&Value) -> bool) {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
 
-    fn furnishing() -> Furnishing {
+    pub fn furnishing() -> Furnishing {
         let images = [("postgres:15", "redrill/postgres:abc"), ("redrill.invalid/redrill:drill", "redrill/own:def")];
         let images = images.map(|(name, there)| (name.to_owned(), there.to_owned())).into();
         Furnishing { images, name_server: "10.1.2.3".to_owned(), watch: OnceLock::new() }
     }
 
-    fn deployment() -> Value {
+    pub fn deployment() -> Value {
         json!({"kind": "Deployment", "metadata": {"name": "db"}, "spec": {"template": {"spec": {
             "dnsPolicy": "ClusterFirst",
             "containers": [{"name": "db", "image": "postgres:15", "imagePullPolicy": "IfNotPresent",
@@ -345,9 +320,6 @@ mod tests {
         let mut scale = json!({"spec": {"replicas": 0}});
         furnishing().furnish("deployments", Extent::Change, "taiga", &mut scale).unwrap();
         assert_eq!(scale, json!({"spec": {"replicas": 0}}));
-        let mut image = json!("postgres:15");
-        furnishing().furnish_operation("/spec/template/spec/containers/0/image", "taiga", &mut image).unwrap();
-        assert_eq!(image, "redrill/postgres:abc");
     }
 
     #[test]
@@ -373,25 +345,10 @@ mod tests {
     }
 
     #[test]
-    fn a_rollout_that_is_undone_is_furnished_like_one_that_is_made() {
-        let mut made = deployment();
-        furnishing().furnish("deployments", Extent::Whole, "taiga", &mut made).unwrap();
-        for (path, at) in
-            [("/spec/template", "/spec/template"), ("/spec/template/spec", "/spec/template/spec"), ("/spec", "/spec")]
-        {
-            let mut value = deployment().pointer(at).unwrap().clone();
-            furnishing().furnish_operation(path, "taiga", &mut value).unwrap();
-            assert_eq!(&value, made.pointer(at).unwrap(), "{path}");
-        }
-    }
-
-    #[test]
     fn an_image_that_the_drill_has_not_is_refused_wherever_it_stands() {
         let mut job = json!({"spec": {"jobTemplate": {"spec": {"template": {"spec": {
             "initContainers": [{"name": "i", "image": "busybox"}], "containers": []}}}}}});
         let error = furnishing().furnish("cronjobs", Extent::Whole, "x", &mut job).unwrap_err();
         assert_eq!(error, UnknownImage("busybox".to_owned()));
-        let mut image = json!("busybox");
-        assert!(furnishing().furnish_operation("/spec/containers/0/image", "x", &mut image).is_err());
     }
 }

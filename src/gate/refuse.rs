@@ -120,7 +120,11 @@ fn volume(volume: &Value) -> Option<String> {
 }
 
 /// The same for an operation of a JSON patch (RFC 6902), whose path may name the field.
-pub fn operation(objects: &Objects, path: &str, value: &Value) -> Result<(), String> {
+pub fn operation(objects: &Objects, operation: &Value) -> Result<(), String> {
+    let (path, value) = (operation["path"].as_str().unwrap_or_default(), &operation["value"]);
+    if let Some(kind @ ("copy" | "move")) = operation["op"].as_str() {
+        return Err(format!("{}: what `{kind}` brings to {path} cannot be told from the patch", objects.describe()));
+    }
     let named = path.rsplit('/').find(|segment| segment.parse::<usize>().is_err() && *segment != "-");
     let named = named.unwrap_or_default();
     let single = path.rsplit('/').next() != Some(named) && named == "volumes";
@@ -191,14 +195,19 @@ mod tests {
     #[test]
     fn an_operation_of_a_patch_is_held_to_the_same() {
         let deployments = objects("deployments", "apps");
+        let operation = |objects: &Objects, path: &str, value: Value| {
+            super::operation(objects, &json!({"op": "add", "path": path, "value": value}))
+        };
         let at = "/spec/template/spec";
-        assert!(operation(&deployments, &format!("{at}/hostNetwork"), &json!(true)).is_err());
-        assert!(operation(&deployments, &format!("{at}/volumes/-"), &json!({"name": "v", "hostPath": {}})).is_err());
-        assert!(operation(&deployments, &format!("{at}/volumes"), &json!([{"name": "v", "hostPath": {}}])).is_err());
-        assert!(operation(&objects("persistentvolumeclaims", ""), "/spec/volumeName", &json!("pv")).is_err());
-        assert!(operation(&objects("services", ""), "/spec/type", &json!("NodePort")).is_err());
-        assert_eq!(operation(&deployments, "/spec/replicas", &json!(0)), Ok(()));
-        assert_eq!(operation(&deployments, &format!("{at}/containers/0/args/0"), &json!("x")), Ok(()));
+        assert!(operation(&deployments, &format!("{at}/hostNetwork"), json!(true)).is_err());
+        assert!(operation(&deployments, &format!("{at}/volumes/-"), json!({"name": "v", "hostPath": {}})).is_err());
+        assert!(operation(&deployments, &format!("{at}/volumes"), json!([{"name": "v", "hostPath": {}}])).is_err());
+        assert!(operation(&objects("persistentvolumeclaims", ""), "/spec/volumeName", json!("pv")).is_err());
+        assert!(operation(&objects("services", ""), "/spec/type", json!("NodePort")).is_err());
+        let copy = json!({"op": "copy", "from": "/metadata/name", "path": format!("{at}/nodeName")});
+        assert!(super::operation(&deployments, &copy).is_err());
+        assert_eq!(operation(&deployments, "/spec/replicas", json!(0)), Ok(()));
+        assert_eq!(operation(&deployments, &format!("{at}/containers/0/args/0"), json!("x")), Ok(()));
     }
 
     #[test]
