@@ -164,6 +164,8 @@ pub struct DoctorArgs {
     /// Include what redrill's own tests need
     #[arg(long)]
     pub tests: bool,
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
 }
 
 /// Which cluster, with `--env kube`, and what kind makes one of.

@@ -88,13 +88,42 @@ pub async fn doctor(scenarios: &Path, arguments: &DoctorArgs) -> ExitCode {
     match machine::examine(&requirements, arguments.install).await {
         Ok(findings) => {
             console::out(&machine::text(&findings));
+            let of_cluster = match environment {
+                EnvironmentName::Kube => of_cluster(arguments).await,
+                EnvironmentName::Local | EnvironmentName::Docker | EnvironmentName::Kind => ExitCode::Passed,
+            };
             match findings.iter().any(Finding::is_obstacle) {
                 true => ExitCode::Unverified,
-                false => ExitCode::Passed,
+                false => of_cluster,
             }
         }
         Err(error) => unverified(&error),
     }
+}
+
+/// What the clusters that were named have for drills, and let this account do.
+#[cfg(feature = "kube")]
+async fn of_cluster(arguments: &DoctorArgs) -> ExitCode {
+    if arguments.cluster.contexts.is_empty() {
+        console::out("no cluster was looked at: name its context with --context");
+        return ExitCode::Passed;
+    }
+    let looks = match crate::environment::kube::survey::survey(&(&arguments.cluster).into()).await {
+        Ok(looks) => looks,
+        Err(error) => return unverified(&error),
+    };
+    for look in &looks {
+        match &look.remedy {
+            None => console::out(&format!("ok       {}", look.what)),
+            Some(remedy) => console::out(&format!("MISSING  {}\n         {remedy}", look.what)),
+        }
+    }
+    if looks.iter().any(|look| look.remedy.is_some()) { ExitCode::Unverified } else { ExitCode::Passed }
+}
+
+#[cfg(not(feature = "kube"))]
+async fn of_cluster(_: &DoctorArgs) -> ExitCode {
+    ExitCode::Passed
 }
 
 /// Removes what dead runs left; live ones, this user's or a neighbour's, are left alone.

@@ -312,20 +312,24 @@ async fn on<T>(environment: &Environment, work: impl Future<Output = Result<T, H
     }
 }
 
-/// The result of a phase, if the environment was there until its end. Else the phase has found out nothing: a step fails when what
-/// it runs on is gone, and a check differs, whatever the page says.
+/// The result of a phase, if the environment was there until its end, with room for what had to run in it. Else the phase has found
+/// out nothing: a step fails when what it runs on is gone, and a check differs, whatever the page says.
 async fn doubted<T>(
     environment: &Environment,
     record: &mut Record,
     phase: Phase,
     result: Result<T, Halt>,
 ) -> Result<T, Halt> {
-    if environment.is_there().await {
+    let (reason, remedy) = if !environment.is_there().await {
+        environment.absence()
+    } else if result.is_err() || record.outcome.has_failed_in(phase) {
+        let Some(lack) = environment.lack().await else { return result };
+        lack
+    } else {
         return result;
-    }
-    let (reason, remedy) = environment.absence();
+    };
     record.outcome.doubt(phase, &reason, remedy);
-    Err(environment_lost(environment))
+    Err(Halt::unverified(reason, remedy))
 }
 
 /// Runs `work` unless the run is interrupted first.

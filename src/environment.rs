@@ -42,6 +42,12 @@ impl EnvironmentError {
         let doing = doing.into();
         move |source| Self::Io { doing, source }
     }
+
+    /// Whether it is for want of room, which others may give up: a quota that is used up, a cluster that has too much to do, or one that
+    /// cannot place a pod.
+    pub fn is_for_room(&self) -> bool {
+        matches!(self, Self::Kubernetes(error) if error.is_for_room())
+    }
 }
 
 /// The clusters of a drill, as their administrator.
@@ -196,6 +202,20 @@ impl Environment {
             ),
             #[cfg(feature = "kube")]
             Self::Kube(kube) => kube.absence(),
+        }
+    }
+
+    /// What the environment had no room for, asked when something failed, and what to do.
+    pub async fn lack(&self) -> Option<(String, &'static str)> {
+        match self {
+            Self::Local(_) => None,
+            #[cfg(feature = "docker")]
+            Self::Docker(_) => None,
+            #[cfg(feature = "kube")]
+            Self::Kube(kube) => {
+                let remedy = "run fewer drills at once (`--jobs`), or give them more of the cluster";
+                Some((format!("the cluster had no room: {}", kube.lack().await?), remedy))
+            }
         }
     }
 

@@ -43,6 +43,20 @@ impl KubernetesError {
             Self::NotServed { .. } | Self::Unreadable { .. } | Self::Refused(_) | Self::Deadline { .. } => true,
         }
     }
+
+    /// Whether a cluster has no room for more, in the words of its admission, its limits and its scheduler.
+    pub fn is_for_room(&self) -> bool {
+        match self {
+            Self::Api { source, .. } => match &**source {
+                kube::Error::Api(status) => {
+                    status.code == 429 || (status.code == 403 && status.message.to_lowercase().contains("quota"))
+                }
+                _ => false,
+            },
+            Self::Deadline { last, .. } => last.contains("Insufficient ") || last.contains("Too many pods"),
+            Self::NotServed { .. } | Self::Unreadable { .. } | Self::Refused(_) => false,
+        }
+    }
 }
 
 /// A kind by its apiVersion and name, as manifests write it.

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures::{StreamExt as _, stream};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
@@ -28,9 +27,13 @@ use crate::scenario::EnvironmentName;
 mod image_list;
 mod means;
 mod place;
+mod queue;
+mod start;
 
 use means::machine;
 pub(crate) use means::{is_built, not_built};
+use queue::{Places, in_the_plans_order};
+use start::in_its_place;
 
 /// What was asked for, and what the machine has for it.
 struct Ready {
@@ -211,6 +214,8 @@ impl Ready {
         records: Vec<Record>,
         interrupt: &CancellationToken,
     ) -> Vec<DrillOutcome> {
+        let places = Places::default();
+        let places = &places;
         let drills = self.prepared.drills().zip(records).map(|((scenario, plan), record)| {
             let assignment = Assignment {
                 scenario: &scenario.scenario,
@@ -229,54 +234,11 @@ impl Ready {
                 match self.obstacle.as_ref().or(missing.as_ref()) {
                     _ if interrupt.is_cancelled() => drill::not_run(record, drill::interrupted()),
                     Some(halt) => drill::not_run(record, halt.clone()),
-                    None => in_its_place(&assignment, scenario, self, arguments, record, interrupt).await,
+                    None => in_its_place(&assignment, scenario, self, places, arguments, record, interrupt).await,
                 }
             }
         });
         in_the_plans_order(drills.collect(), arguments.jobs.get()).await
-    }
-}
-
-/// Runs them, so many at once, begun in their order. One that has ended makes room for the next even while an earlier one goes on; what
-/// they come to is in their order all the same.
-async fn in_the_plans_order<T>(drills: Vec<impl Future<Output = T>>, jobs: usize) -> Vec<T> {
-    let numbered = drills.into_iter().enumerate().map(async |(index, drill)| (index, drill.await));
-    let mut ended: Vec<_> = stream::iter(numbered).buffer_unordered(jobs).collect().await;
-    ended.sort_by_key(|(index, _)| *index);
-    ended.into_iter().map(|(_, outcome)| outcome).collect()
-}
-
-async fn in_its_place(
-    assignment: &Assignment<'_>,
-    scenario: &PreparedScenario,
-    Ready { tools, .. }: &Ready,
-    arguments: &RunArgs,
-    mut record: Record,
-    interrupt: &CancellationToken,
-) -> DrillOutcome {
-    let started = match assignment.environment {
-        EnvironmentName::Local => place::local(assignment, scenario, tools, &record).await,
-        #[cfg(feature = "docker")]
-        EnvironmentName::Docker => match place::existing_images(scenario, &record, interrupt).await {
-            Ok(existing) => place::docker(assignment, scenario, tools, &record, existing).await,
-            Err(halt) => return drill::not_run(record, halt),
-        },
-        #[cfg(feature = "kube")]
-        EnvironmentName::Kube | EnvironmentName::Kind => {
-            place::kube(assignment, scenario, tools, &record, &arguments.cluster).await
-        }
-        #[cfg(not(feature = "kube"))]
-        other => {
-            let _ = (arguments, interrupt);
-            return drill::not_run(record, not_built(other));
-        }
-    };
-    match started {
-        Ok(environment) => {
-            record.outcome.digests.extend(environment.digests());
-            drill::run(assignment, &environment, record, interrupt).await
-        }
-        Err(error) => drill::not_run(record, Halt::unverified(chain(&error), "run `redrill doctor`")),
     }
 }
 
@@ -363,28 +325,4 @@ fn usage(
 fn run_name(now: Timestamp) -> String {
     let random: u32 = rand::random();
     format!("{}-{:06x}", now.strftime("%Y%m%d-%H%M%S"), random & 0xff_ffff)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::cell::RefCell;
-
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_drill_that_goes_on_keeps_no_other_from_beginning() {
-        let begun = RefCell::new(Vec::new());
-        let drill = async |name: &'static str, seconds| {
-            let at = tokio::time::Instant::now();
-            begun.borrow_mut().push((name, at));
-            tokio::time::sleep(std::time::Duration::from_secs(seconds)).await;
-            name
-        };
-        let start = tokio::time::Instant::now();
-        let drills = [("long", 10), ("short", 1), ("other", 1), ("last", 1)];
-        let ended = in_the_plans_order(drills.map(|(name, seconds)| drill(name, seconds)).into(), 2).await;
-        assert_eq!(ended, ["long", "short", "other", "last"]);
-        let begun: Vec<_> = begun.into_inner().into_iter().map(|(name, at)| (name, (at - start).as_secs())).collect();
-        assert_eq!(begun, [("long", 0), ("short", 0), ("other", 1), ("last", 2)]);
-    }
 }

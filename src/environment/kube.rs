@@ -27,9 +27,11 @@ use crate::scenario::EnvironmentName;
 
 mod context;
 pub mod kind;
+mod lack;
 mod provided;
+pub mod survey;
 
-pub use context::{Connection, Contexts, connect};
+pub use context::{Connection, Contexts, connect, version};
 use kind::Throwaway;
 use provided::provided;
 
@@ -204,7 +206,7 @@ impl Kube {
         self.lost.cancelled().await;
     }
 
-    /// Whether the cluster answered whenever it was asked, and does now.
+    /// Whether the cluster always answered, and does now.
     pub async fn is_there(&self) -> bool {
         if self.lost.is_cancelled() || self.trouble.what().is_some() {
             return false;
@@ -375,13 +377,6 @@ fn marks(name: &str, directory: &RunDirectory) -> Marks {
         host: run_directory::host(),
         lock: directory.lock_path().display().to_string(),
     }
-}
-
-/// Of the first cluster that was named, as numbers.
-pub async fn version(contexts: &Contexts) -> Result<String, EnvironmentError> {
-    let connections = contexts.all().await?;
-    let Some(connection) = connections.first() else { return Ok(String::new()) };
-    Ok(connection.kubernetes.version().await?.trim_start_matches('v').to_owned())
 }
 
 /// Takes away what dead runs of this machine have on the cluster: what was removed, and what is still there.

@@ -205,7 +205,7 @@ mod tests {
         for path in ["/spec", "/spec/jobTemplate", "/spec/jobTemplate/spec", "/spec/jobTemplate/spec/template"] {
             let operation = json!({"op": "replace", "path": path, "value": job.pointer(path).unwrap()});
             let objects = Objects { resource: "cronjobs".to_owned(), ..Objects::default() };
-            assert!(touches_pods(&objects, &[operation.clone()]), "{path}");
+            assert!(touches_pods(&objects, std::slice::from_ref(&operation)), "{path}");
             let translated = watching().translate("cronjobs", "taiga", &furnished, &[operation]).unwrap();
             let mut after = furnished.clone();
             operate(&mut after, &json!(translated)).unwrap();

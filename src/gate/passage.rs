@@ -96,6 +96,9 @@ impl Passage {
         if objects.namespace.is_none() && scope == Scope::Namespaced {
             return self.everywhere(&objects, parts).await;
         }
+        if objects.resource == "resourcequotas" && !is_read {
+            self.rooms.quota_of_the_page();
+        }
         let on_cluster = self.on_cluster(&objects).await?;
         self.must_be_ours(&objects, &on_cluster, &parts.method)?;
         query::map(&mut parts, &objects, &on_cluster, self.rooms.naming(), &self.rooms.marks().drill)

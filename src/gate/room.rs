@@ -2,6 +2,7 @@
 //! with. No other namespace is ever asked for anything.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -50,11 +51,13 @@ pub struct Rooms {
     authority: String,
     /// Those that are there, by their names on the cluster, with their uids.
     there: Mutex<BTreeMap<String, String>>,
+    /// Whether the page, or its system, has quotas of its own.
+    quota: AtomicBool,
 }
 
 impl Rooms {
     pub fn new(kubernetes: Kubernetes, naming: Naming, marks: Marks, authority: String) -> Self {
-        Self { kubernetes, naming, marks, authority, there: Mutex::default() }
+        Self { kubernetes, naming, marks, authority, there: Mutex::default(), quota: AtomicBool::default() }
     }
 
     pub fn kubernetes(&self) -> &Kubernetes {
@@ -85,6 +88,15 @@ impl Rooms {
     /// Of a namespace that this drill made.
     pub fn uid(&self, real: &str) -> Option<String> {
         self.there().get(real).cloned()
+    }
+
+    /// Told of every quota that is made or changed through the gate: what it refuses is the page's doing.
+    pub fn quota_of_the_page(&self) {
+        self.quota.store(true, Ordering::Relaxed);
+    }
+
+    pub fn has_quota_of_the_page(&self) -> bool {
+        self.quota.load(Ordering::Relaxed)
     }
 
     /// Names on the cluster, sorted.

@@ -70,6 +70,13 @@ impl Contexts {
     }
 }
 
+/// Of the first cluster that was named, as numbers.
+pub async fn version(contexts: &Contexts) -> Result<String, EnvironmentError> {
+    let connections = contexts.all().await?;
+    let Some(connection) = connections.first() else { return Ok(String::new()) };
+    Ok(connection.kubernetes.version().await?.trim_start_matches('v').to_owned())
+}
+
 fn unnamed() -> EnvironmentError {
     EnvironmentError::Failed {
         doing: "find the cluster".to_owned(),
