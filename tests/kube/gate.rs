@@ -178,6 +178,7 @@ async fn a_page_sees_the_cluster_that_it_was_written_for() {
     assert_eq!(gated.ok(greeting).await, "two");
     gated.ok("rollout status deployment/web --timeout=60s").await;
     gated.ok("exec deployment/web -- getent ahostsv4 web").await;
+    json_patches(&gated, greeting).await;
     gated.fails("set image deployment/web app=busybox", "no image `busybox` in this drill").await;
 
     // A namespace of the same name is another one, and closed as the first was.
@@ -189,6 +190,22 @@ async fn a_page_sees_the_cluster_that_it_was_written_for() {
     gated.ok("delete namespace taiga --timeout=60s").await;
     assert_eq!(gated.ok("get namespaces -o name").await, "");
     gated.close().await;
+}
+
+/// Indexes of a JSON patch are those of the lists that the page sees, and what it replaces whole keeps what redrill adds.
+async fn json_patches(gated: &Gated, greeting: &str) {
+    let variables = "/spec/template/spec/containers/0/env";
+    let patch = |operations: String| format!("patch deployment web --type=json -p '[{operations}]'");
+    let add = format!(r#"{{"op":"add","path":"{variables}/-","value":{{"name":"SECOND","value":"b"}}}}"#);
+    let replace = format!(r#"{{"op":"replace","path":"{variables}/1/value","value":"c"}}"#);
+    gated.ok(&patch(format!("{add},{replace}"))).await;
+    assert_eq!(gated.ok(greeting).await, "two c");
+    let test = format!(r#"{{"op":"test","path":"{variables}/0/name","value":"SSL_CERT_FILE"}}"#);
+    gated.fails(&patch(test), "the server rejected our request due to an error in our request").await;
+    gated.ok(&patch(format!(r#"{{"op":"remove","path":"{variables}"}}"#))).await;
+    assert_eq!(gated.ok(greeting).await, "");
+    gated.ok("rollout status deployment/web --timeout=60s").await;
+    gated.ok("exec deployment/web -- sh -c 'test -s $SSL_CERT_FILE'").await;
 }
 
 /// A Deployment whose pods have this in their specification.
@@ -226,7 +243,9 @@ async fn what_leads_out_of_a_drill_is_refused_by_name() {
         gated.fails(&format!("-n {own} get pods"), "is redrill's").await;
         gated.fails(&format!("delete namespace {own}"), "is redrill's").await;
     }
-    gated.fails("delete configmap redrill-authorities", "is what closes the drill").await;
+    for verb in ["get", "delete"] {
+        gated.fails(&format!("{verb} configmap redrill-authorities"), "\"redrill-authorities\" not found").await;
+    }
     gated.ok("delete configmaps,secrets --all").await;
     Existing::assert_untouched(&before, &gated.existing.inventory().await);
     gated.close().await;

@@ -10,6 +10,7 @@ mod killed;
 #[allow(dead_code)]
 #[path = "../drills/playground.rs"]
 mod playground;
+mod queue;
 #[allow(dead_code)]
 #[path = "../drills/run.rs"]
 mod run;
