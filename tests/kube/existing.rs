@@ -10,6 +10,7 @@ use std::time::Duration;
 use redrill::assignment;
 use redrill::cluster::store::{EventType, Store};
 use redrill::cluster::{Cluster, ClusterConfig, kind};
+use redrill::doctor::go_module::GCS_SERVER;
 use redrill::doctor::{self, Tools};
 use redrill::environment::local::{LocalConfig, with_own_images};
 use redrill::plan::AsWritten;
@@ -60,7 +61,7 @@ async fn images(playground: &Playground) -> BTreeMap<String, Image> {
         services: BTreeMap::new(),
         kubectl: Some(kubectl().await),
         programs: BTreeMap::new(),
-        gcs_server: None,
+        gcs_server: tools.get(GCS_SERVER.name).map(|tool| tool.path.clone()),
         awscli: None,
         namespace: "default".to_owned(),
         seed: 1,
