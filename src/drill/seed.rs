@@ -118,8 +118,16 @@ pub async fn corrupt(assignment: &Assignment<'_>, stage: &mut Stage, names: &[St
 /// Starts a writer on the ledger, where the scenario keeps one, and returns once it has committed [`LEDGER_ROWS`].
 pub async fn start_ledger(assignment: &Assignment<'_>, stage: &Stage) -> Result<Option<Ledger>, Halt> {
     let Some(target) = ledger_target(assignment, &stage.values).await? else { return Ok(None) };
-    let prober = stage.another_prober().await?;
-    let mut ledger = prober.keep_ledger(&target, LEDGER_PAUSE).await.map_err(unwritten)?;
+    // A cluster leads to a pod a moment after it calls it ready.
+    let kept = wait_for("the database takes the ledger's rows", LISTENS, async || {
+        let prober = stage.another_prober().await?;
+        Ok(match prober.keep_ledger(&target, LEDGER_PAUSE).await {
+            Ok(ledger) => Ok(Ok(ledger)),
+            Err(error @ ClientError::Refused { by_the_system: false, .. }) => Err(crate::error::chain(&error)),
+            Err(error) => Ok(Err(unwritten(error))),
+        })
+    });
+    let mut ledger = kept.await??;
     more_rows(&mut ledger).await?;
     Ok(Some(ledger))
 }
