@@ -75,12 +75,22 @@ async fn rights(connection: &Connection) -> Result<Look, EnvironmentError> {
         Ok::<_, EnvironmentError>((right, may))
     });
     let asked: Vec<(Right, bool)> = asked.buffered(AT_ONCE).try_collect().await?;
-    let missing: Vec<String> = asked.iter().filter(|(_, may)| !may).map(|(right, _)| right.to_string()).collect();
+    let missing: Vec<&Right> = asked.iter().filter(|(_, may)| !may).map(|(right, _)| right).collect();
     let what =
         format!("{} of {} rights that a drill on a shared cluster uses", asked.len() - missing.len(), asked.len());
     let remedy = (!missing.is_empty())
-        .then(|| format!("this account may not {}: see examples/cluster/rights.yaml", missing.join(", ")));
+        .then(|| format!("this account may not {}: see examples/cluster/rights.yaml", by_object(&missing)));
     Ok(Look { what, remedy })
+}
+
+/// Verbs of the same objects together.
+fn by_object(rights: &[&Right]) -> String {
+    let same = rights.chunk_by(|one, other| one.objects() == other.objects());
+    let words = same.map(|rights| {
+        let verbs: Vec<&str> = rights.iter().map(|right| &*right.verb).collect();
+        format!("{} {}", verbs.join("/"), rights[0].objects())
+    });
+    words.collect::<Vec<_>>().join(", ")
 }
 
 async fn may(connection: &Connection, right: &Right) -> Result<bool, EnvironmentError> {
@@ -133,15 +143,18 @@ impl Right {
         };
         Self { group: group.to_owned(), resource: resource.to_owned(), subresource, verb }
     }
+
+    /// `pods/exec`, `deployments.apps`.
+    fn objects(&self) -> String {
+        let sub = self.subresource.as_ref().map(|sub| format!("/{sub}")).unwrap_or_default();
+        let group = if self.group.is_empty() { String::new() } else { format!(".{}", self.group) };
+        format!("{}{group}{sub}", self.resource)
+    }
 }
 
 impl std::fmt::Display for Right {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {}", self.verb, self.resource)?;
-        if let Some(subresource) = &self.subresource {
-            write!(f, "/{subresource}")?;
-        }
-        if self.group.is_empty() { Ok(()) } else { write!(f, ".{}", self.group) }
+        write!(f, "{} {}", self.verb, self.objects())
     }
 }
 
@@ -152,9 +165,12 @@ mod tests {
     #[test]
     fn what_is_asked_is_what_the_documentation_has() {
         let rights: Vec<String> = documented().iter().map(ToString::to_string).collect();
-        for right in ["create namespaces", "get pods/log", "patch deployments/scale.apps", "list persistentvolumes"] {
+        for right in ["create namespaces", "get pods/log", "patch deployments.apps/scale", "list persistentvolumes"] {
             assert!(rights.iter().any(|documented| documented == right), "{right}: {rights:?}");
         }
+        let pods = ["create", "delete"].map(|verb| Right::of("", "pods", verb.to_owned()));
+        let log = Right::of("", "pods/log", "get".to_owned());
+        assert_eq!(by_object(&[&pods[0], &pods[1], &log]), "create/delete pods, get pods/log");
         assert!(!rights.iter().any(|right| right.contains("clusterrole") || right.contains('*')), "{rights:?}");
     }
 }
