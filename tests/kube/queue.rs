@@ -38,7 +38,7 @@ fn many() -> (Playground, Vec<String>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes ten minutes: run it by hand (`--ignored fifty --nocapture`); its figures are in docs/kube.md"]
+#[ignore = "takes ten minutes: run it by hand (`--ignored fifty --nocapture`)"]
 async fn fifty_drills_queued_take_no_more_memory_than_ten() {
     let (playground, names) = many();
     let existing = Existing::start(&playground).await;
