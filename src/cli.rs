@@ -165,18 +165,25 @@ pub struct DoctorArgs {
     #[arg(long)]
     pub tests: bool,
     #[command(flatten)]
-    pub cluster: ClusterArgs,
+    pub cluster: ContextArgs,
 }
 
-/// Which cluster, with `--env kube`, and what kind makes one of.
+/// Which cluster, with `--env kube`.
 #[derive(Debug, Clone, Default, Args)]
-pub struct ClusterArgs {
+pub struct ContextArgs {
     /// With --env kube: the context of the kubeconfig to drill on, for all clusters of the page's or, as CLUSTER=CONTEXT, for one; can be given several times
     #[arg(long = "context", value_name = "[CLUSTER=]CONTEXT")]
     pub contexts: Vec<ContextArg>,
     /// With --env kube: a context that looks like production, named once more
     #[arg(long = "confirm-context", value_name = "CONTEXT")]
     pub confirmed: Vec<String>,
+}
+
+/// Which cluster and how, with `--env kube`, and what kind makes one of.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ClusterArgs {
+    #[command(flatten)]
+    pub context: ContextArgs,
     /// With --env kube: the cluster is there for this drill alone, so namespaces have the runbook's own names
     #[arg(long)]
     pub dedicated: bool,
@@ -213,7 +220,7 @@ pub struct GcArgs {
     #[arg(long = "env", value_enum)]
     pub environment: Option<EnvironmentArg>,
     #[command(flatten)]
-    pub cluster: ClusterArgs,
+    pub cluster: ContextArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

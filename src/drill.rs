@@ -322,7 +322,7 @@ async fn doubted<T>(
 ) -> Result<T, Halt> {
     let (reason, remedy) = if !environment.is_there().await {
         environment.absence()
-    } else if result.is_err() || record.outcome.has_failed_in(phase) {
+    } else if matches!(result, Err(Halt::Failed { .. })) || record.outcome.has_failed_in(phase) {
         let Some(lack) = environment.lack().await else { return result };
         lack
     } else {

@@ -53,10 +53,15 @@ impl KubernetesError {
                 }
                 _ => false,
             },
-            Self::Deadline { last, .. } => last.contains("Insufficient ") || last.contains("Too many pods"),
+            Self::Deadline { last, .. } => says_full(last),
             Self::NotServed { .. } | Self::Unreadable { .. } | Self::Refused(_) => false,
         }
     }
+}
+
+/// Whether a scheduler says that nodes have no room, and not that a pod wants others.
+pub fn says_full(message: &str) -> bool {
+    message.contains("Insufficient ") || message.contains("Too many pods")
 }
 
 /// A kind by its apiVersion and name, as manifests write it.

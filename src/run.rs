@@ -14,7 +14,7 @@ use crate::doctor::Tools;
 use crate::drill::event::{self, DrillId};
 use crate::drill::record::{Halt, Record, SharedJournal};
 use crate::drill::{self, Assignment};
-#[cfg(any(feature = "docker", feature = "kube"))]
+#[cfg(feature = "docker")]
 use crate::error::chain;
 use crate::exit_code::ExitCode;
 use crate::journal::{Journal, JournalError};

@@ -166,12 +166,17 @@ pub fn is_ready(pod: &Value) -> bool {
     conditions.any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
 }
 
+/// Why no node has been found for a pod, in the scheduler's words.
+pub fn unplaced(pod: &Value) -> Option<&str> {
+    let mut conditions = pod["status"]["conditions"].as_array()?.iter();
+    conditions.find(|condition| condition["type"] == "PodScheduled" && condition["status"] == "False")?["message"]
+        .as_str()
+}
+
 /// What a pod says of itself: its phase, why it is nowhere yet, and why a container waits or how it ended.
 pub fn pod_state(pod: &Value) -> String {
     let mut words = vec![pod["status"]["phase"].as_str().unwrap_or("no phase yet").to_owned()];
-    let mut conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
-    let unplaced = conditions.find(|condition| condition["type"] == "PodScheduled" && condition["status"] == "False");
-    words.extend(unplaced.and_then(|condition| condition["message"].as_str()).map(str::to_owned));
+    words.extend(unplaced(pod).map(str::to_owned));
     for status in pod["status"]["containerStatuses"].as_array().into_iter().flatten() {
         for (state, fields) in status["state"].as_object().into_iter().flatten() {
             let name = status["name"].as_str().unwrap_or_default();

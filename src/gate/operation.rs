@@ -61,18 +61,17 @@ impl Furnishing {
 }
 
 impl Passage {
-    /// Operations on an object that the cluster has, for the cluster. A request that finds no object goes on as it is: the answer is the
-    /// cluster's.
+    /// Operations on an object that the cluster has, for the cluster. Where it does not show the object, its answer is the page's.
     pub(super) async fn translated(
         &self,
         objects: &Objects,
         on_cluster: &Objects,
         parts: &Parts,
-        operations: Vec<Value>,
+        operations: &[Value],
     ) -> Result<Vec<Value>, Turned> {
-        let Some(object) = self.object(on_cluster, parts).await? else { return Ok(operations) };
+        let object = self.object(on_cluster, parts).await?;
         let namespace = objects.namespace.as_deref().unwrap_or_default();
-        self.furnishing.translate(&objects.resource, namespace, &object, &operations).map_err(|refusal| match refusal {
+        self.furnishing.translate(&objects.resource, namespace, &object, operations).map_err(|refusal| match refusal {
             Refusal::Image(error) => bad_request(&error.to_string()),
             Refusal::Unfit => Turned::from(answer::status(
                 StatusCode::UNPROCESSABLE_ENTITY,
@@ -82,7 +81,7 @@ impl Passage {
         })
     }
 
-    async fn object(&self, on_cluster: &Objects, parts: &Parts) -> Result<Option<Value>, Turned> {
+    async fn object(&self, on_cluster: &Objects, parts: &Parts) -> Result<Value, Turned> {
         let mut parts = parts.clone();
         parts.method = Method::GET;
         let whole = Objects { subresource: None, ..on_cluster.clone() };
@@ -92,10 +91,10 @@ impl Passage {
         parts.headers.insert(header::ACCEPT, http::HeaderValue::from_static("application/json"));
         let response = self.send(parts, Bytes::new()).await?;
         if !response.status().is_success() {
-            return Ok(None);
+            return Err(Turned::from(response));
         }
         let body = response.into_body().collect().await.map_err(|error| self.broken_off(&error))?;
-        Ok(serde_json::from_slice(&body.to_bytes()).ok())
+        serde_json::from_slice(&body.to_bytes()).map_err(|error| self.broken_off(&error))
     }
 }
 

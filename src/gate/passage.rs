@@ -63,6 +63,12 @@ pub(super) fn bad_request(message: &str) -> Turned {
     Turned::from(answer::status(StatusCode::BAD_REQUEST, "BadRequest", message))
 }
 
+/// As an API server says that it has no such object.
+fn not_found(objects: &Objects) -> Turned {
+    let message = format!("{} {:?} not found", objects.describe(), objects.name.as_deref().unwrap_or_default());
+    Turned::from(answer::status(StatusCode::NOT_FOUND, "NotFound", &message))
+}
+
 impl Passage {
     /// Answers a request; whatever keeps it from going on becomes a `Status`.
     pub async fn take(self: Arc<Self>, request: Request<Body>) -> Response {
@@ -170,14 +176,12 @@ impl Passage {
             && !self.rooms.owns(real)
             && !is_read
         {
-            let message = format!("namespaces {:?} not found", objects.name.as_deref().unwrap_or_default());
-            return Err(Turned::from(answer::status(StatusCode::NOT_FOUND, "NotFound", &message)));
+            return Err(not_found(objects));
         }
         let name = objects.name.as_deref().unwrap_or_default();
         if [("networkpolicies", ISOLATION), ("configmaps", AUTHORITIES)].contains(&(&objects.resource, name)) {
             // As lists have it.
-            let message = format!("{} \"{name}\" not found", objects.describe());
-            return Err(Turned::from(answer::status(StatusCode::NOT_FOUND, "NotFound", &message)));
+            return Err(not_found(objects));
         }
         let of_cluster = objects.namespace.is_none() && !objects.are_namespaces();
         let changes = objects.name.is_some() && !is_read;
@@ -219,7 +223,7 @@ impl Passage {
         sent.map(self.rooms.naming(), objects.are_namespaces()).map_err(|reason| bad_request(&reason))?;
         let is_translated = match &mut sent {
             Sent::Operations(operations) if touches_pods(objects, operations) => {
-                *operations = self.translated(objects, on_cluster, parts, std::mem::take(operations)).await?;
+                *operations = self.translated(objects, on_cluster, parts, operations).await?;
                 true
             }
             _ => false,

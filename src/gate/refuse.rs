@@ -119,31 +119,23 @@ fn volume(volume: &Value) -> Option<String> {
     Some(format!("a volume of kind `{kind}` holds what is not the drill's"))
 }
 
-/// The same for an operation of a JSON patch (RFC 6902), whose path may name the field.
+/// The same for an operation of a JSON patch (RFC 6902): of an object that has its value where it says, and nothing else.
 pub fn operation(objects: &Objects, operation: &Value) -> Result<(), String> {
-    let (path, value) = (operation["path"].as_str().unwrap_or_default(), &operation["value"]);
+    let path = operation["path"].as_str().unwrap_or_default();
     if let Some(kind @ ("copy" | "move")) = operation["op"].as_str() {
         return Err(format!("{}: what `{kind}` brings to {path} cannot be told from the patch", objects.describe()));
     }
-    let named = path.rsplit('/').find(|segment| segment.parse::<usize>().is_err() && *segment != "-");
-    let named = named.unwrap_or_default();
-    let single = path.rsplit('/').next() != Some(named) && named == "volumes";
-    let found = if single { volume(value) } else { field(named, value) }
-        .or_else(|| anywhere(value))
-        .or_else(|| (objects.resource == "persistentvolumeclaims").then(|| claim(&wrapped(named, value)))?)
-        .or_else(|| {
-            (objects.resource == "services").then(|| service(&serde_json::json!({"spec": wrapped(named, value)})))?
-        });
-    match found {
-        Some(reason) => Err(format!("{}: {reason}", objects.describe())),
-        None => Ok(()),
-    }
+    body(objects, &standing_at(path, operation["value"].clone()))
 }
 
-fn wrapped(name: &str, value: &Value) -> Value {
-    let mut object = serde_json::Map::new();
-    object.insert(name.to_owned(), value.clone());
-    Value::Object(object)
+/// An object with this value at a JSON pointer (RFC 6901), in lists of their own where it has an index.
+fn standing_at(path: &str, value: Value) -> Value {
+    path.split('/').skip(1).collect::<Vec<_>>().into_iter().rfold(value, |value, segment| {
+        match segment == "-" || segment.parse::<usize>().is_ok() {
+            true => Value::Array(vec![value]),
+            false => Value::Object([(segment.to_owned(), value)].into_iter().collect()),
+        }
+    })
 }
 
 #[cfg(test)]
@@ -204,6 +196,17 @@ mod tests {
         assert!(operation(&deployments, &format!("{at}/volumes"), json!([{"name": "v", "hostPath": {}}])).is_err());
         assert!(operation(&objects("persistentvolumeclaims", ""), "/spec/volumeName", json!("pv")).is_err());
         assert!(operation(&objects("services", ""), "/spec/type", json!("NodePort")).is_err());
+        assert!(operation(&deployments, &format!("{at}/volumes/0/hostPath"), json!({"path": "/"})).is_err());
+        let policies = objects("networkpolicies", "networking.k8s.io");
+        let everybody = json!([{"namespaceSelector": {}}]);
+        for (objects, path, value) in [
+            (&objects("services", ""), "/spec", json!({"type": "LoadBalancer"})),
+            (&objects("persistentvolumeclaims", ""), "", json!({"spec": {"volumeName": "pv"}})),
+            (&policies, "/spec/egress/0/to", everybody),
+            (&policies, "/spec/egress/0/to/0/namespaceSelector", json!({})),
+        ] {
+            assert!(operation(objects, path, value).is_err(), "{path}");
+        }
         let copy = json!({"op": "copy", "from": "/metadata/name", "path": format!("{at}/nodeName")});
         assert!(super::operation(&deployments, &copy).is_err());
         assert_eq!(operation(&deployments, "/spec/replicas", json!(0)), Ok(()));

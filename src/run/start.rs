@@ -34,9 +34,10 @@ impl From<EnvironmentError> for NoPlace {
 impl From<NoPlace> for Halt {
     fn from(no_place: NoPlace) -> Self {
         match no_place {
-            NoPlace::Environment(error) if error.is_for_room() => {
-                Self::unverified(chain(&error), "let there be room for one drill at least, as docs/kube.md counts it")
-            }
+            NoPlace::Environment(error) if error.is_for_room() => Self::unverified(
+                chain(&error),
+                "give the cluster room for one drill at least, or free what others have of it",
+            ),
             NoPlace::Environment(error) => Self::unverified(chain(&error), "run `redrill doctor`"),
             NoPlace::Other(halt) => halt,
         }

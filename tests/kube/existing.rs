@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -103,6 +104,16 @@ impl Existing {
     /// Readable by its owner alone.
     pub fn kubeconfig(&self) -> PathBuf {
         self.home.path().join("config")
+    }
+
+    /// redrill in a copy of the scenarios, whose state and reports lie there, too.
+    pub fn redrill(&self, playground: &Playground, arguments: &[&str]) -> Command {
+        let place = playground.path();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_redrill"));
+        command.current_dir(place).env("REDRILL_STATE_DIR", place.join("state")).env("KUBECONFIG", self.kubeconfig());
+        command.arg("--scenarios").arg(place.join("scenarios")).arg("--reports").arg(place.join("reports"));
+        command.args(arguments);
+        command
     }
 
     /// Somebody else's namespaces: one has the name of the page's, and in it are objects with names of the page's.

@@ -1,6 +1,6 @@
 //! A harness that is killed in the middle of a drill: what it left on the cluster is removed afterwards, and nothing else.
 
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use redrill::cluster::kind;
 use redrill::cluster::store::Store;
@@ -28,20 +28,14 @@ async fn what_a_killed_drill_left_is_removed_and_somebody_elses_is_not() {
     playground.append(SCENARIO, ACCEPTANCE);
     let existing = Existing::start(&playground).await;
     let before = existing.inventory().await;
-    let redrill = |arguments: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_redrill"));
-        command.current_dir(playground.path()).env("REDRILL_STATE_DIR", playground.path().join("state"));
-        command.env("KUBECONFIG", existing.kubeconfig()).arg("--scenarios").arg(playground.path().join("scenarios"));
-        command.arg("--reports").arg(playground.path().join("reports")).args(arguments);
-        command
-    };
     let seat = tokio::task::spawn_blocking(Seat::take).await.unwrap();
-    let mut drill = redrill(&[&["run", "taiga", "--drill", "scheduled"], &ON_EXISTING[..]].concat());
+    let mut drill =
+        existing.redrill(&playground, &[&["run", "taiga", "--drill", "scheduled"], &ON_EXISTING[..]].concat());
     let mut drill = drill.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     existing.until("a restore under way", restores).await;
     drill.kill().unwrap();
     drill.wait().unwrap();
-    let mut gc = redrill(&["gc", "--env", "kube", "--context", CONTEXT]);
+    let mut gc = existing.redrill(&playground, &["gc", "--env", "kube", "--context", CONTEXT]);
     let gc = tokio::task::spawn_blocking(move || gc.output().unwrap()).await.unwrap();
     drop(seat);
     let said = String::from_utf8([gc.stdout, gc.stderr].concat()).unwrap();

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use crate::drills::{ACCEPTANCE, ON_EXISTING};
 use crate::existing::Existing;
@@ -15,7 +15,7 @@ const DRILLS: usize = 50;
 const WARM: usize = 10;
 const SCENARIO: &str = "scenarios/quetzal/scenario.yaml";
 
-/// What a process has in memory, and what two threads of it waited on, in KiB (`proc_pid_status(5)`).
+/// What a process has in memory, in KiB (`proc_pid_status(5)`).
 fn resident(process: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
@@ -43,11 +43,7 @@ async fn fifty_drills_queued_take_no_more_memory_than_ten() {
     let (playground, names) = many();
     let existing = Existing::start(&playground).await;
     let before = existing.inventory().await;
-    let mut command = Command::new(env!("CARGO_BIN_EXE_redrill"));
-    command.current_dir(playground.path()).env("REDRILL_STATE_DIR", playground.path().join("state"));
-    command.env("KUBECONFIG", existing.kubeconfig()).arg("--scenarios").arg(playground.path().join("scenarios"));
-    command.arg("--reports").arg(playground.path().join("reports"));
-    command.args(["run", "quetzal", "--jobs", "2"]).args(ON_EXISTING);
+    let mut command = existing.redrill(&playground, &[&["run", "quetzal", "--jobs", "2"], &ON_EXISTING[..]].concat());
     command.args(names.iter().flat_map(|name| ["--drill", name]));
     let mut run = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let process = run.id();

@@ -3,7 +3,7 @@
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use regex::Regex;
 
-use crate::cli::{ClusterArgs, ContextArg};
+use crate::cli::{ClusterArgs, ContextArg, ContextArgs};
 use crate::environment::EnvironmentError;
 use crate::error::chain;
 use crate::kubernetes::Kubernetes;
@@ -29,13 +29,14 @@ pub struct Connection {
 
 impl From<&ClusterArgs> for Contexts {
     fn from(arguments: &ClusterArgs) -> Self {
+        Self { dedicated: arguments.dedicated, ..Self::from(&arguments.context) }
+    }
+}
+
+impl From<&ContextArgs> for Contexts {
+    fn from(arguments: &ContextArgs) -> Self {
         let named = arguments.contexts.iter().map(|ContextArg(cluster, context)| (cluster.clone(), context.clone()));
-        Self {
-            named: named.collect(),
-            confirmed: arguments.confirmed.clone(),
-            dedicated: arguments.dedicated,
-            kubeconfig: None,
-        }
+        Self { named: named.collect(), confirmed: arguments.confirmed.clone(), dedicated: false, kubeconfig: None }
     }
 }
 

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::{Kube, Watched};
+use crate::drill::stage;
 use crate::error::chain;
 use crate::gate::room::Rooms;
 use crate::kubernetes::{self, KubernetesError};
@@ -39,21 +40,17 @@ async fn lack_of(rooms: &Rooms) -> Result<Option<String>, KubernetesError> {
 /// A pod that waits for a node with room. Nodes that it does not want are another matter, and the manifest's.
 fn unplaced(pods: &[Value]) -> Option<String> {
     pods.iter().find_map(|pod| {
-        let mut conditions = pod["status"]["conditions"].as_array()?.iter();
-        let unplaced = |condition: &&Value| condition["type"] == "PodScheduled" && condition["status"] == "False";
-        let message = conditions.find(unplaced)?["message"].as_str()?;
-        let is_for_room = message.contains("Insufficient ") || message.contains("Too many pods");
-        is_for_room.then(|| format!("no node has room for the pod {}: {message}", name(&pod["metadata"])))
+        let message = stage::unplaced(pod).filter(|message| kubernetes::says_full(message))?;
+        Some(format!("no node has room for the pod {}: {message}", name(&pod["metadata"])))
     })
 }
 
 /// Pods and claims that a quota kept a controller from making.
 fn refused(events: &[Value]) -> Option<String> {
-    let message = |event: &Value| {
-        event["message"].as_str().filter(|message| message.contains("exceeded quota")).map(str::to_owned)
-    };
-    let refused = events.iter().find_map(|event| Some((message(event)?, event)));
-    refused.map(|(message, event)| format!("{} could not be made whole: {message}", name(&event["involvedObject"])))
+    events.iter().find_map(|event| {
+        let message = event["message"].as_str().filter(|message| message.contains("exceeded quota"))?;
+        Some(format!("{} could not be made whole: {message}", name(&event["involvedObject"])))
+    })
 }
 
 fn name(object: &Value) -> &str {
