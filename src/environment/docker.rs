@@ -25,6 +25,7 @@ use crate::runtime::{Image, RuntimeError};
 mod base;
 mod build;
 mod existing;
+mod progress;
 mod pull;
 mod pull_secret;
 #[cfg(feature = "kube")]

@@ -5,6 +5,7 @@ use testcontainers::bollard::query_parameters::CreateImageOptionsBuilder;
 use testcontainers::bollard::{Docker, body_try_stream};
 use tokio_util::io::ReaderStream;
 
+use super::progress::is_cut;
 use super::pull::pull;
 use crate::doctor::debian_base;
 use crate::environment::EnvironmentError;
@@ -58,7 +59,11 @@ async fn make(docker: &Docker) -> Result<(), EnvironmentError> {
     let body = body_try_stream(ReaderStream::with_capacity(archive, 1 << 20));
     let mut progress = std::pin::pin!(docker.create_image(Some(options), Some(body), None));
     while let Some(step) = progress.next().await {
-        step.map_err(|error| failed(error.to_string()))?;
+        match step {
+            // Whether it is there is asked next.
+            Err(error) if is_cut(&error) => break,
+            step => step.map_err(|error| failed(error.to_string()))?,
+        };
     }
     Ok(())
 }

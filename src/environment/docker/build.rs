@@ -9,6 +9,7 @@ use testcontainers::bollard::query_parameters::{BuildImageOptionsBuilder, ListIm
 use testcontainers::bollard::{Docker, body_try_stream};
 use tokio_util::io::ReaderStream;
 
+use super::progress::is_cut;
 use super::recipe::{Recipe, is_program};
 use crate::environment::EnvironmentError;
 use crate::runtime::container::is_on_engine;
@@ -75,7 +76,11 @@ async fn build_one(docker: &Docker, recipe: &Recipe, base: &str, reference: &str
         EnvironmentError::Failed { doing: doing(), reason: without_colours(&format!("{reason}: {last}")) }
     };
     while let Some(step) = steps.next().await {
-        let step = step.map_err(|error| failed(&error.to_string(), &said))?;
+        let step = match step {
+            // Whether it is built is asked next.
+            Err(error) if is_cut(&error) => break,
+            step => step.map_err(|error| failed(&error.to_string(), &said))?,
+        };
         if let Some(error) = step.error_detail {
             return Err(failed(&error.message.unwrap_or_default(), &said));
         }
@@ -84,7 +89,7 @@ async fn build_one(docker: &Docker, recipe: &Recipe, base: &str, reference: &str
     }
     match is_on_engine(docker, reference).await? {
         true => Ok(()),
-        false => Err(failed("the engine says nothing went wrong, but has no such image", &said)),
+        false => Err(failed("the engine names nothing that went wrong, but has no such image", &said)),
     }
 }
 

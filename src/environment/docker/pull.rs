@@ -4,18 +4,16 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use docker_credential::{CredentialRetrievalError, DockerCredential};
-use futures::StreamExt as _;
 use testcontainers::bollard::Docker;
 use testcontainers::bollard::auth::DockerCredentials;
 use testcontainers::bollard::models::CreateImageInfo;
 use testcontainers::bollard::query_parameters::CreateImageOptionsBuilder;
 
+use super::progress::heard;
 use super::pull_secret;
 use crate::error::chain;
 use crate::redact::Secret;
 
-/// An engine that has said nothing of a pull for so long will not say anything any more.
-const SILENCE: Duration = Duration::from_secs(300);
 /// Between two words of how far it is.
 const PACE: Duration = Duration::from_secs(10);
 
@@ -50,15 +48,9 @@ async fn pull_with(
     mut tell: impl FnMut(&str),
 ) -> Result<(), String> {
     let options = CreateImageOptionsBuilder::new().from_image(&tagged(reference)).build();
-    let mut progress = std::pin::pin!(docker.create_image(Some(options), None, credentials));
     let (mut layers, mut told) = (Layers::default(), Instant::now());
-    loop {
-        let step = tokio::time::timeout(SILENCE, progress.next()).await;
-        let step = match step.map_err(|_| format!("no word from the engine for {} s", SILENCE.as_secs()))? {
-            None => return Ok(()),
-            Some(Err(error)) => return Err(chain(&error)),
-            Some(Ok(step)) => step,
-        };
+    let ask = || docker.create_image(Some(options.clone()), None, credentials.clone());
+    let hear = |step: CreateImageInfo| {
         if let Some(error) = step.error_detail {
             return Err(error.message.unwrap_or_default());
         }
@@ -67,7 +59,9 @@ async fn pull_with(
             told = Instant::now();
             tell(&format!("{reference}, {layers}"));
         }
-    }
+        Ok(())
+    };
+    heard(ask, hear).await
 }
 
 /// Without a tag an engine pulls every tag that there is.

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use futures::StreamExt as _;
 use testcontainers::bollard::Docker;
+use testcontainers::bollard::models::PushImageInfo;
 use testcontainers::bollard::query_parameters::{PushImageOptionsBuilder, TagImageOptionsBuilder};
 
+use super::progress::heard;
 use super::pull::{credentials, registry};
 use crate::environment::EnvironmentError;
 use crate::runtime::container;
@@ -49,14 +50,9 @@ async fn push_one(docker: &Docker, built: &str, name: &str) -> Result<(), String
         Err(why) => (None, format!(" ({why})")),
     };
     let options = PushImageOptionsBuilder::new().tag(tag).build();
-    let mut progress = std::pin::pin!(docker.push_image(repository, Some(options), credentials));
-    while let Some(step) = progress.next().await {
-        let step = step.map_err(|error| said(&error) + &unread)?;
-        if let Some(error) = step.error_detail {
-            return Err(error.message.unwrap_or_default() + &unread);
-        }
-    }
-    Ok(())
+    let ask = || docker.push_image(repository, Some(options.clone()), credentials.clone());
+    let hear = |step: PushImageInfo| step.error_detail.map_or(Ok(()), |error| Err(error.message.unwrap_or_default()));
+    heard(ask, hear).await.map_err(|reason| reason + &unread)
 }
 
 #[cfg(test)]
