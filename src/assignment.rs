@@ -9,7 +9,7 @@ use jiff::Zoned;
 use crate::check::Checked;
 use crate::doctor::go_module::{GCS_SERVER, HELM, HELM_DIFF};
 use crate::doctor::real_program::RealProgram;
-use crate::doctor::{Requirements, Tools};
+use crate::doctor::{Requirements, Tools, kubectl};
 use crate::drill::record::Halt;
 use crate::outcome::{DrillOutcome, ErratumOutcome, Note, ProgramLabel};
 use crate::plan::{AsWritten, DrillPlan};
@@ -153,7 +153,8 @@ impl PreparedScenario {
     fn on_local(&self) -> Requirements {
         let mut requirements = Requirements::default();
         requirements.sandbox();
-        requirements.kubectl.insert(format!("scenario {}", self.scenario.name));
+        let kubectl = self.scenario.workstation.kubectl.as_ref();
+        requirements.kubectl(kubectl, &format!("scenario {}", self.scenario.name));
         for (reference, image) in &self.checked.images {
             for package in &image.packages {
                 requirements.package(package, &format!("image {reference}"));
@@ -196,6 +197,21 @@ impl PreparedScenario {
         let mut absent = absent.map(|real| (real, tools.absence(real.name)));
         let (missing, absence) = absent.find(|(real, absence)| !real.may_be_stood_for(absence, simulate))?;
         Some(Halt::unverified(format!("missing: {}", missing.wanted()), missing.remedy(&absence)))
+    }
+
+    /// Why an environment that serves its API itself cannot run it: the kubectl that the scenario names is too old for that.
+    pub fn needs_a_cluster(&self, environment: EnvironmentName, tools: &Tools) -> Option<Halt> {
+        let versions = self.scenario.workstation.kubectl.as_ref()?;
+        let tools = tools.only(&self.requirements(environment));
+        let is_served = matches!(environment, EnvironmentName::Local | EnvironmentName::Docker);
+        let kubectl = tools.get("kubectl").filter(|tool| is_served && !kubectl::speaks_websocket(&tool.version))?;
+        Some(Halt::unverified(
+            format!(
+                "the workstation has {versions} ({}), whose `exec` no API of redrill's own serves",
+                kubectl.version
+            ),
+            "run with --env kube or --env kind, or name `kubectl: 1.30+` at `workstation`",
+        ))
     }
 
     /// Why an environment that runs nothing but what folders describe cannot run it: some of its images exist, and have none.

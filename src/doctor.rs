@@ -14,14 +14,16 @@ pub mod debian_base;
 #[cfg(feature = "docker")]
 mod engine;
 pub mod go_module;
-mod kubectl;
+pub mod kubectl;
 pub mod npm;
 pub mod package;
 pub mod python;
 pub mod real_program;
 mod requirement;
+mod tools;
 
 pub use requirement::Requirements;
+pub use tools::Tools;
 
 use real_program::Absence;
 
@@ -73,63 +75,6 @@ impl Finding {
     }
 }
 
-/// What was found, by name.
-#[derive(Debug, Clone, Default)]
-pub struct Tools {
-    found: BTreeMap<String, Tool>,
-    /// Programs that something may stand for.
-    absent: BTreeMap<String, Absence>,
-}
-
-impl Tools {
-    pub fn of(findings: &[Finding]) -> Self {
-        let mut tools = Self::default();
-        for finding in findings {
-            let name = finding.what.split(' ').next().unwrap_or_default().to_owned();
-            match (&finding.found, &finding.fix) {
-                (Some(tool), _) => _ = tools.found.insert(name, tool.clone()),
-                (None, Some(Fix::StandIn(absence))) => _ = tools.absent.insert(name, absence.clone()),
-                (None, _) => {}
-            }
-        }
-        tools
-    }
-
-    /// Without these: stand-ins were asked for in their place.
-    pub fn without(mut self, names: &[String]) -> Self {
-        self.found.retain(|name, _| !names.contains(name));
-        self
-    }
-
-    /// Those that these requirements ask for: another scenario's server says nothing about this one's.
-    pub fn only(&self, requirements: &Requirements) -> Self {
-        let names = requirements.names();
-        let mut tools = self.clone();
-        tools.found.retain(|name, _| names.contains(name.as_str()));
-        tools.absent.retain(|name, _| names.contains(name.as_str()));
-        tools
-    }
-
-    /// By Debian package name, name of a package for Python or of npm, `kubectl` or name of a Go program.
-    pub fn get(&self, name: &str) -> Option<&Tool> {
-        self.found.get(name)
-    }
-
-    /// How a program that was not found was looked for.
-    pub fn absence(&self, name: &str) -> Absence {
-        self.absent.get(name).cloned().unwrap_or_default()
-    }
-
-    /// By name.
-    pub fn versions(&self) -> BTreeMap<String, String> {
-        self.iter().map(|(name, tool)| (name.to_owned(), tool.version.clone())).collect()
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &Tool)> {
-        self.found.iter().map(|(name, tool)| (&**name, tool))
-    }
-}
-
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("run {doing}")]
@@ -156,6 +101,9 @@ pub async fn examine(
     }
     if !requirements.kubectl.is_empty() {
         findings.push(kubectl::examine(&requirements.kubectl).await);
+    }
+    for (versions, needed_by) in &requirements.pinned_kubectl {
+        findings.push(kubectl::examine_pinned(versions, needed_by).await);
     }
     let mut go = requirements.go.clone();
     for (program, needed_by) in requirements.real.iter().filter_map(|(name, by)| Some((real_program::of(name)?, by))) {
@@ -344,13 +292,6 @@ mod tests {
     }
 
     #[test]
-    fn tools_are_what_was_found() {
-        let tools = Tools::of(&[finding("kubectl 1.30 or newer", Some("1.32.3"), None), finding("restic", None, None)]);
-        assert_eq!(tools.get("kubectl").map(|tool| &*tool.version), Some("1.32.3"));
-        assert_eq!(tools.get("restic"), None);
-    }
-
-    #[test]
     fn what_was_fetched_can_be_read_and_run_by_every_user() {
         use std::os::unix::fs::{PermissionsExt, symlink};
         let folder = tempfile::tempdir().expect("folder");
@@ -369,23 +310,6 @@ mod tests {
         let mode = |path: &Path| std::fs::metadata(path).expect("file").permissions().mode() & 0o777;
         assert_eq!((mode(&inside), mode(&inside.join("program")), mode(&inside.join("file"))), (0o755, 0o755, 0o644));
         assert_eq!(mode(&outside), 0o600, "links are not followed");
-    }
-
-    #[test]
-    fn of_all_tools_a_scenario_has_those_that_it_asks_for() {
-        let found =
-            ["kubectl 1.32", "restic", "postgresql-15", "wal-e 1.1.1 with aws", "@a/b 1.2.3", "kernel namespaces"];
-        let findings: Vec<_> = found.iter().map(|what| finding(what, Some("1"), None)).collect();
-        let mut requirements = Requirements::default();
-        requirements.python("wal-e[aws]==1.1.1", "x");
-        requirements.npm("@a/b@1.2.3", "x");
-        let mut more = Requirements::default();
-        more.package("restic", "y");
-        more.kubectl.insert("y".to_owned());
-        requirements.extend(more);
-        let tools = Tools::of(&findings).only(&requirements);
-        let names: Vec<_> = tools.iter().map(|(name, _)| name).collect();
-        assert_eq!(names, ["@a/b", "kernel", "kubectl", "restic", "wal-e"]);
     }
 
     #[test]

@@ -230,6 +230,7 @@ impl Ready {
             };
             let missing = scenario
                 .needs_an_engine(of_images(arguments))
+                .or_else(|| scenario.needs_a_cluster(assignment.environment, &self.tools))
                 .or_else(|| scenario.missing(&self.tools, &arguments.simulate));
             async move {
                 match self.obstacle.as_ref().or(missing.as_ref()) {

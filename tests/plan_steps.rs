@@ -241,9 +241,18 @@ fn a_workstation_has_a_folder_of_plain_files() {
         let problems = problems(&format!("workstation: {{ folder: {folder} }}\n"));
         assert!(problems.len() == 1 && problems[0].contains(says), "{says}: {problems:?}");
     }
-    let nothing = "1: say what it has: a `folder`, `packages`, or both";
+    let nothing = "1: say what it has: a `folder`, `packages`, a version of `kubectl`";
     assert_eq!(problems("workstation: { }\n"), [nothing]);
     plan("workstation: { packages: [git, libstdc++6] }\n");
     let problems = problems("workstation: { packages: [git, 'jq; true'] }\n");
     assert_eq!(problems, ["1: `jq; true` is no name of a Debian package"]);
+}
+
+#[test]
+fn a_workstation_has_the_kubectl_that_the_teams_operators_have() {
+    for versions in ["'1.20'", "1.31.4", "1.31-1.33", "1.30+"] {
+        plan(&format!("workstation: {{ kubectl: {versions} }}\n"));
+    }
+    let wrong = "1: `newest` is no version of kubectl: write `1.31`, `1.31.4`, `1.31-1.33` or `1.31+`";
+    assert_eq!(problems("workstation: { kubectl: newest }\n"), [wrong]);
 }

@@ -3,6 +3,7 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::doctor::real_program::Absence;
 use crate::doctor::{Finding, Fix, Tool};
+use crate::scenario::VersionRange;
 
 fn all() -> Prepared {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
@@ -55,6 +56,31 @@ fn told(tools: &Tools, scenario: &PreparedScenario, server: &Path) -> (Vec<Strin
     let image = scenario.image(MONGO, &scenario.checked.images[MONGO], tools);
     let has = image.files.iter().any(|file| file.source == server && file.target.ends_with("mongo-server"));
     (outcome.simulated.into_iter().map(|note| note.why).collect(), has)
+}
+
+#[test]
+fn an_old_kubectl_is_for_clusters_that_are_not_served_here() {
+    let found = |version: &str| Tool { path: "/opt/kubectl".into(), version: version.to_owned() };
+    let halt = |environment, version: &str| {
+        let finding = Finding {
+            what: "kubectl-1.20+".into(),
+            found: Some(found(version)),
+            needed_by: BTreeSet::new(),
+            remedy: String::new(),
+            fix: None,
+        };
+        let (tools, mut scenario) = chat(&[finding]);
+        scenario.scenario.workstation.kubectl = Some(VersionRange::parse("kubectl 1.20+").unwrap());
+        match scenario.needs_a_cluster(environment, &tools) {
+            Some(Halt::Unverified { reason, .. }) => Some(reason),
+            Some(Halt::Failed { reason }) => panic!("{reason}"),
+            None => None,
+        }
+    };
+    let why = halt(EnvironmentName::Local, "1.29.9").expect("no exec");
+    assert!(why.contains("kubectl 1.20+ (1.29.9)"), "{why}");
+    assert_eq!(halt(EnvironmentName::Docker, "1.30.0"), None);
+    assert_eq!(halt(EnvironmentName::Kube, "1.20.5"), None);
 }
 
 #[test]

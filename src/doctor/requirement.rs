@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::go_module::{GCS_SERVER, GoProgram, HELM, HELM_DIFF};
 use super::{npm, python, real_program};
+use crate::scenario::VersionRange;
 
 /// What is needed, and by what.
 #[derive(Debug, Clone, Default)]
@@ -12,6 +13,8 @@ pub struct Requirements {
     pub packages: BTreeMap<String, BTreeSet<String>>,
     /// What asks for kubectl, if anything does.
     pub kubectl: BTreeSet<String>,
+    /// Versions of kubectl that one is needed of, and what asks for them.
+    pub pinned_kubectl: BTreeMap<VersionRange, BTreeSet<String>>,
     /// Programs that Go builds, and what asks for them.
     pub go: BTreeMap<&'static GoProgram, BTreeSet<String>>,
     /// Packages for Python in one version each (`gsutil==5.34`), and what asks for them.
@@ -40,6 +43,15 @@ impl Requirements {
     /// Adds a package of npm, in one version.
     pub fn npm(&mut self, requirement: &str, needed_by: &str) {
         self.npm.entry(requirement.to_owned()).or_default().insert(needed_by.to_owned());
+    }
+
+    /// Adds kubectl, in one of these versions or in any.
+    pub fn kubectl(&mut self, versions: Option<&VersionRange>, needed_by: &str) {
+        let all = match versions {
+            Some(versions) => self.pinned_kubectl.entry(versions.clone()).or_default(),
+            None => &mut self.kubectl,
+        };
+        all.insert(needed_by.to_owned());
     }
 
     /// Adds a program that Go builds.
@@ -73,6 +85,9 @@ impl Requirements {
             }
         }
         self.kubectl.extend(others.kubectl);
+        for (versions, needed_by) in others.pinned_kubectl {
+            self.pinned_kubectl.entry(versions).or_default().extend(needed_by);
+        }
         self.engine.extend(others.engine);
         self.namespaces.extend(others.namespaces);
         for (program, needed_by) in others.go {
@@ -85,7 +100,7 @@ impl Requirements {
         let mut names: BTreeSet<&str> = self.packages.keys().map(String::as_str).collect();
         names.extend(self.python.keys().map(|requirement| python::name(requirement)));
         names.extend(self.npm.keys().map(|requirement| npm::name(requirement)));
-        names.extend((!self.kubectl.is_empty()).then_some("kubectl"));
+        names.extend((!self.kubectl.is_empty() || !self.pinned_kubectl.is_empty()).then_some("kubectl"));
         names.extend(self.go.keys().map(|program| program.name));
         for program in self.real.keys().filter_map(|name| real_program::of(name)) {
             names.insert(program.name);
@@ -106,9 +121,9 @@ impl Requirements {
     /// What it comes to where images hold what is installed, and pods are containers: an engine, and programs that images take from
     /// this machine.
     pub fn in_containers(self) -> Self {
-        let Self { kubectl, go, real, .. } = self;
+        let Self { kubectl, pinned_kubectl, go, real, .. } = self;
         let engine = BTreeSet::from(["the docker environment".to_owned()]);
-        Self { kubectl, go, real, engine, ..Self::default() }
+        Self { kubectl, pinned_kubectl, go, real, engine, ..Self::default() }
     }
 
     /// Adds what redrill's own tests start beside what the scenarios need.

@@ -10,7 +10,7 @@ use crate::drill::record::Record;
 use crate::drill::{self, Assignment};
 use crate::environment::local::{self, Local, LocalConfig};
 use crate::environment::{Environment, EnvironmentError};
-use crate::scenario::{Credential, CredentialTarget, Database, Scenario, Store};
+use crate::scenario::{Credential, CredentialTarget, Database, EnvironmentName, Scenario, Store};
 
 /// The name of a drill's environment, unlike that of any other.
 fn name(assignment: &Assignment<'_>, record: &Record) -> String {
@@ -24,6 +24,7 @@ pub async fn local(
     tools: &Tools,
     record: &Record,
 ) -> Result<Environment, EnvironmentError> {
+    let tools = &tools.only(&scenario.requirements(EnvironmentName::Local));
     let kubectl = tools.get("kubectl").map(|tool| tool.path.clone());
     let config = LocalConfig {
         program: std::env::current_exe().map_err(EnvironmentError::io("find the running program"))?,
@@ -81,7 +82,6 @@ mod in_containers {
     use crate::environment::docker::{self, Docker, DockerConfig, Found, Unavailable};
     #[cfg(feature = "kube")]
     use crate::run::image_list::{ImageList, OfScenario};
-    use crate::scenario::EnvironmentName;
     use crate::system::image::LocalImage;
 
     /// The images of a scenario that no folder stands for, pulled where their containers say so; whoever watches hears of it.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// Both ends belong to it, and a version with more numbers belongs to the one with fewer: 1.33.2 is 1.33.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct VersionRange {
     /// As written.
     text: String,
@@ -27,6 +27,11 @@ impl VersionRange {
             return Err(format!("`{text}` ends before it begins: turn it round"));
         }
         Ok(Self { text: text.trim().to_owned(), tool: tool.trim().to_owned(), from, to })
+    }
+
+    /// Without the tool: `1.31+`.
+    pub fn versions(&self) -> &str {
+        self.text.rsplit_once(' ').map_or(&*self.text, |(_, versions)| versions)
     }
 
     /// Whether `1.32.4-dispatcher`, `15.14-0+deb12u1` is one of them; `None` where that is no version.

@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::file::ScenarioReader;
+use super::version::VersionRange;
 use super::yaml::Node;
 use crate::doctor::package;
 use crate::outcome::SourceRef;
@@ -17,6 +18,8 @@ pub struct Workstation {
     pub checkout: Option<Checkout>,
     /// Debian packages whose programs the runbook's commands need.
     pub packages: BTreeSet<String>,
+    /// The versions of kubectl one of which the team's operators have.
+    pub kubectl: Option<VersionRange>,
 }
 
 /// A folder of the scenario.
@@ -83,11 +86,19 @@ impl ScenarioReader<'_> {
         let mut fields = self.reader.fields(node)?;
         let checkout = fields.optional("folder", |node| self.checkout(node));
         let packages = fields.or_default("packages", |node| self.reader.list(node, |node| self.package(node)));
+        let kubectl = fields.optional("kubectl", |node| self.kubectl(node));
         fields.close();
-        if checkout == Some(None) && packages.as_ref().is_some_and(Vec::is_empty) {
-            return self.reader.refuse(node.line, "say what it has: a `folder`, `packages`, or both");
+        if (&checkout, &kubectl) == (&Some(None), &Some(None)) && packages.as_ref().is_some_and(Vec::is_empty) {
+            return self.reader.refuse(node.line, "say what it has: a `folder`, `packages`, a version of `kubectl`");
         }
-        Some(Workstation { checkout: checkout?, packages: packages?.into_iter().collect() })
+        Some(Workstation { checkout: checkout?, packages: packages?.into_iter().collect(), kubectl: kubectl? })
+    }
+
+    fn kubectl(&self, node: &Node) -> Option<VersionRange> {
+        let versions = self.reader.text(node)?;
+        let range = VersionRange::parse(&format!("kubectl {versions}"));
+        let expected = format!("`{versions}` is no version of kubectl: write `1.31`, `1.31.4`, `1.31-1.33` or `1.31+`");
+        range.or_else(|_| self.reader.refuse(node.line, expected).ok_or(())).ok()
     }
 
     fn package(&self, node: &Node) -> Option<String> {
