@@ -23,8 +23,8 @@ use crate::drill::stage;
 use crate::environment::EnvironmentError;
 use crate::kubernetes::{self, ExecRequest, Kubernetes, KubernetesError, Terminal, wait_for};
 use crate::redact::Secret;
-use crate::runtime::porter::HELPER;
 use crate::runtime::porter::attendant::{Attendant, Program};
+use crate::runtime::porter::{Ask, HELPER};
 
 mod answer;
 pub mod bait;
@@ -51,6 +51,8 @@ use room::{PORTER, Rooms, STRANGER};
 /// Where a gate answers inside the drill.
 const API_PORT: u16 = 6443;
 const NAMES_PORT: u16 = 53;
+/// How long the porter may take to answer. What asks is at the other side of a cluster that does.
+const ANSWERED: Duration = Duration::from_secs(15);
 /// How long a pod of the gate's may take; its image may have to be pulled.
 const STARTED: Duration = Duration::from_secs(120);
 
@@ -160,6 +162,11 @@ impl Gate {
     /// Completes when the connection to the drill's porter has ended, and with it what everything inside depends on.
     pub fn ended(&self) -> CancellationToken {
         self.porter.ended()
+    }
+
+    /// Whether the porter is there now. The end of its connection is heard a moment after the end of others that went the same way.
+    pub async fn is_attended(&self) -> bool {
+        tokio::time::timeout(ANSWERED, self.porter.done(Ask::Ping)).await.is_ok_and(|answered| answered.is_ok())
     }
 
     /// From now on nothing of the system begins in a pod from which this address can be reached.

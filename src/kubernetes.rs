@@ -44,6 +44,17 @@ impl KubernetesError {
         }
     }
 
+    /// Whether nobody answered, or somebody who could not: a server that starts or stops. The same may be asked again.
+    pub fn is_away(&self) -> bool {
+        match self {
+            Self::Api { source, .. } => match &**source {
+                kube::Error::Api(status) => status.code >= 500,
+                _ => true,
+            },
+            Self::NotServed { .. } | Self::Unreadable { .. } | Self::Refused(_) | Self::Deadline { .. } => false,
+        }
+    }
+
     /// Whether a cluster has no room for more, in the words of its admission, its limits and its scheduler.
     pub fn is_for_room(&self) -> bool {
         match self {

@@ -205,7 +205,11 @@ mod tests {
         let (real, link) = (folder.path().join("real"), folder.path().join("link"));
         std::fs::create_dir_all(&real).expect("folder");
         std::fs::write(real.join("kubectl"), "").expect("write");
-        assert_eq!(candidates(std::slice::from_ref(&real), |name| name == "kubectl"), Vec::<PathBuf>::new(), "not executable");
+        assert_eq!(
+            candidates(std::slice::from_ref(&real), |name| name == "kubectl"),
+            Vec::<PathBuf>::new(),
+            "not executable"
+        );
         std::fs::set_permissions(real.join("kubectl"), std::fs::Permissions::from_mode(0o755)).expect("mode");
         std::os::unix::fs::symlink(&real, &link).expect("link");
         assert_eq!(

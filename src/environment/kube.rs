@@ -28,6 +28,7 @@ use crate::scenario::EnvironmentName;
 mod context;
 pub mod kind;
 mod lack;
+mod presence;
 mod provided;
 pub mod survey;
 
@@ -68,6 +69,7 @@ pub struct Kube {
     own_image: String,
     trouble: Trouble,
     lost: CancellationToken,
+    seen: presence::Seen,
     throwaway: Mutex<Option<Throwaway>>,
     name: EnvironmentName,
     provided: Vec<(&'static str, &'static str)>,
@@ -137,6 +139,7 @@ impl Kube {
                     own_image: config.images.get(station::IMAGE).cloned().unwrap_or_default(),
                     trouble,
                     lost,
+                    seen: presence::Seen::default(),
                     throwaway: Mutex::default(),
                     name: if is_throwaway { EnvironmentName::Kind } else { EnvironmentName::Kube },
                     provided: provided(config.contexts.dedicated, config.served),
@@ -199,33 +202,6 @@ impl Kube {
 
     pub fn directory(&self) -> &Path {
         &self.directory
-    }
-
-    /// Completes when the drill cannot be reached any more.
-    pub async fn lost(&self) {
-        self.lost.cancelled().await;
-    }
-
-    /// Whether the cluster always answered, and does now.
-    pub async fn is_there(&self) -> bool {
-        if self.lost.is_cancelled() || self.trouble.what().is_some() {
-            return false;
-        }
-        match self.clusters.home().answers().await {
-            Ok(()) => self.trouble.what().is_none(),
-            Err(error) => {
-                self.trouble.note(&format!("the cluster does not answer: {}", crate::error::chain(&error)));
-                false
-            }
-        }
-    }
-
-    pub fn absence(&self) -> (String, &'static str) {
-        let what = self.trouble.what().unwrap_or_else(|| "the drill cannot be reached any more".to_owned());
-        (
-            format!("the cluster was not there all the time: {what}"),
-            "look at the cluster, run `redrill gc --env kube`, and run the drill again",
-        )
     }
 
     /// Errs where there is no such cluster any more.

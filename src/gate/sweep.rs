@@ -9,40 +9,71 @@ use serde_json::Value;
 
 use super::room::{DRILL, HOST, LOCK, RUN};
 use crate::environment::run_directory;
+use crate::error::chain;
 use crate::kubernetes::{self, Kubernetes, KubernetesError, Scope, TypeName, wait_for};
 
 /// How long a cluster may take to finish namespaces whose pods are killed.
 const GONE: Duration = Duration::from_secs(180);
+/// How long a cluster may be away, in the middle of it too.
+const AWAY: Duration = Duration::from_secs(180);
 /// How long a provisioner may take to remove the volumes of claims that are gone.
 const RECLAIMED: Duration = Duration::from_secs(60);
 
-/// Removes everything that a drill has on the cluster: names of what is still there after it, sorted.
+/// Removes everything that a drill has on the cluster: names of what is still there after it, sorted. A cluster that is away is
+/// waited for.
 pub async fn sweep(kubernetes: &Kubernetes, drill: &str) -> Result<Vec<String>, KubernetesError> {
     let selector = format!("{DRILL}={drill}");
     let mut left = namespaces(kubernetes, &selector, |_| true).await?;
-    left.extend(of_cluster(kubernetes, &selector).await?);
+    left.extend(when_back(async || of_cluster(kubernetes, &selector).await).await?);
     left.sort();
     Ok(left)
 }
 
-/// Removes some of a drill's namespaces with all that is in them, volumes included.
+/// Removes some of a drill's namespaces with all that is in them, volumes included. A cluster that is away is waited for.
 pub async fn namespaces(
     kubernetes: &Kubernetes,
     selector: &str,
     is_meant: impl Fn(&str) -> bool,
 ) -> Result<Vec<String>, KubernetesError> {
+    let volumes = when_back(async || {
+        let namespaces = meant(kubernetes, selector, &is_meant).await?;
+        let names = namespaces.iter().map(|namespace| field(namespace, "name")).collect();
+        match volumes_of(kubernetes, &names).await {
+            Err(error) if error.is_away() => Err(error),
+            // Who may not see volumes cannot have made any but through claims, which the cluster follows.
+            volumes => Ok(volumes.unwrap_or_default()),
+        }
+    });
+    let volumes = volumes.await?;
+    let removed = when_back(async || {
+        for namespace in meant(kubernetes, selector, &is_meant).await? {
+            let (name, uid) = (field(&namespace, "name"), field(&namespace, "uid"));
+            kubernetes.delete_this(kubernetes::NAMESPACE, "", &name, &uid).await?;
+        }
+        gone(kubernetes, selector, &is_meant).await
+    });
+    let mut left = removed.await?;
+    left.extend(when_back(async || reclaimed(kubernetes, &volumes).await).await?);
+    Ok(left)
+}
+
+async fn meant(
+    kubernetes: &Kubernetes,
+    selector: &str,
+    is_meant: impl Fn(&str) -> bool,
+) -> Result<Vec<Value>, KubernetesError> {
     let mut namespaces = kubernetes.list_labelled(kubernetes::NAMESPACE, selector).await?;
     namespaces.retain(|namespace| is_meant(&field(namespace, "name")));
-    let names: BTreeSet<String> = namespaces.iter().map(|namespace| field(namespace, "name")).collect();
-    // Who may not see volumes cannot have made any but through claims, which the cluster follows.
-    let volumes = volumes_of(kubernetes, &names).await.unwrap_or_default();
-    for namespace in &namespaces {
-        let (name, uid) = (field(namespace, "name"), field(namespace, "uid"));
-        kubernetes.delete_this(kubernetes::NAMESPACE, "", &name, &uid).await?;
-    }
-    let mut left = gone(kubernetes, selector, is_meant).await?;
-    left.extend(reclaimed(kubernetes, volumes).await?);
-    Ok(left)
+    Ok(namespaces)
+}
+
+/// Does what may be done again from its beginning, as soon as the cluster answers.
+async fn when_back<T>(mut work: impl AsyncFnMut() -> Result<T, KubernetesError>) -> Result<T, KubernetesError> {
+    wait_for("the cluster back", AWAY, async || match work().await {
+        Err(error) if error.is_away() => Ok(Err(chain(&error))),
+        result => result.map(Ok),
+    })
+    .await
 }
 
 /// Waits until the namespaces are gone, nobody in them being given time to end in an orderly way.
@@ -53,8 +84,7 @@ async fn gone(
 ) -> Result<Vec<String>, KubernetesError> {
     let mut left = Vec::new();
     let waited = wait_for("the drill's namespaces gone", GONE, async || {
-        let mut there = kubernetes.list_labelled(kubernetes::NAMESPACE, selector).await?;
-        there.retain(|namespace| is_meant(&field(namespace, "name")));
+        let there = meant(kubernetes, selector, &is_meant).await?;
         left = there.iter().map(|namespace| format!("namespace {}", field(namespace, "name"))).collect();
         for namespace in &there {
             let namespace = field(namespace, "name");
@@ -90,10 +120,10 @@ async fn volumes_of(
 /// Waits for those that the cluster removes, and removes those that it keeps: what is behind those then stays, and is told.
 async fn reclaimed(
     kubernetes: &Kubernetes,
-    volumes: BTreeMap<String, (String, String)>,
+    volumes: &BTreeMap<String, (String, String)>,
 ) -> Result<Vec<String>, KubernetesError> {
     let mut left = Vec::new();
-    for (name, (uid, policy)) in &volumes {
+    for (name, (uid, policy)) in volumes {
         if policy == "Retain" {
             kubernetes.delete_this(kubernetes::VOLUME, "", name, uid).await?;
             left.push(format!("the storage behind volume {name}, whose reclaim policy is Retain"));
@@ -101,7 +131,7 @@ async fn reclaimed(
     }
     let waited = wait_for("the drill's volumes gone", RECLAIMED, async || {
         let mut there = Vec::new();
-        for (name, (uid, _)) in &volumes {
+        for (name, (uid, _)) in volumes {
             let volume = kubernetes.get(kubernetes::VOLUME, "", name).await?;
             there.extend(volume.filter(|volume| field(volume, "uid") == *uid).map(|_| format!("volume {name}")));
         }
@@ -163,4 +193,40 @@ pub async fn dead(kubernetes: &Kubernetes) -> Result<BTreeMap<String, String>, K
 
 fn field(object: &Value, name: &str) -> String {
     object["metadata"][name].as_str().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use super::*;
+
+    fn answer(code: u16) -> KubernetesError {
+        let status = kube::core::Status::failure("no", "No").with_code(code);
+        KubernetesError::Api { doing: "list".to_owned(), source: Box::new(kube::Error::Api(Box::new(status))) }
+    }
+
+    fn unreachable() -> KubernetesError {
+        let source = kube::Error::Service("connection refused".into());
+        KubernetesError::Api { doing: "list".to_owned(), source: Box::new(source) }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cluster_that_is_away_is_waited_for_and_one_that_refuses_is_not() {
+        let said = |mut answers: VecDeque<Result<u8, KubernetesError>>| async move {
+            let result = when_back(async || answers.pop_front().expect("asked once too often")).await;
+            (result.map_err(|error| error.to_string()), answers.len())
+        };
+        let comes_back = [Err(unreachable()), Err(answer(503)), Ok(1)];
+        assert_eq!(said(comes_back.into()).await, (Ok(1), 0));
+        let refuses = [Err(unreachable()), Err(answer(403)), Ok(1)];
+        assert!(matches!(said(refuses.into()).await, (Err(_), 1)));
+    }
+    #[tokio::test(start_paused = true)]
+    async fn a_cluster_that_stays_away_is_not_waited_for_for_ever() {
+        let start = tokio::time::Instant::now();
+        let result = when_back(async || Err::<(), _>(unreachable())).await;
+        assert!(matches!(result, Err(KubernetesError::Deadline { last, .. }) if last.contains("connection refused")));
+        assert!(start.elapsed() >= AWAY);
+    }
 }

@@ -33,6 +33,8 @@ pub(crate) const MEMORY: &str = "/run/redrill/memory";
 /// What the porter is asked; each in a conversation of its own.
 #[derive(Serialize, Deserialize)]
 pub(crate) enum Ask {
+    /// Answered at once, by whoever is still there.
+    Ping,
     /// What follows the answer is the connection.
     Connect(SocketAddr),
     /// From now on whoever connects to this port is brought out, as a conversation that begins with [`Caller`].

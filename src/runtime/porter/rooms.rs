@@ -40,7 +40,7 @@ impl Rooms {
             Ask::RemovePod { pod } => remove(&self.disk.join(hosts_of(&pod))),
             Ask::Prepare { container, bindings, fs_group } => self.prepare(&container, &bindings, fs_group),
             Ask::Forget { container } => remove(&self.memory.join(container)),
-            Ask::Connect(_) | Ask::Listen(_) | Ask::ListenForNames(_) => Ok(Answer::Done),
+            Ask::Ping | Ask::Connect(_) | Ask::Listen(_) | Ask::ListenForNames(_) => Ok(Answer::Done),
         };
         answer.unwrap_or_else(|Fault { doing, reason, .. }| Answer::Failed(format!("{doing}: {reason}")))
     }
