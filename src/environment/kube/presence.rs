@@ -60,7 +60,7 @@ impl Kube {
     pub fn absence(&self) -> (String, &'static str) {
         let what = self.trouble.what().unwrap_or_else(|| "the drill cannot be reached any more".to_owned());
         (
-            format!("the cluster was not there all the time: {what}"),
+            format!("what the drill stands on was not there all the time: {what}"),
             "look at the cluster, run `redrill gc --env kube`, and run the drill again",
         )
     }
