@@ -100,7 +100,7 @@ impl Prepared {
     /// Versions of what each scenario asks for.
     pub fn versions(&self, environment: EnvironmentName, tools: &Tools) -> Versions {
         let of_scenario = |scenario: &PreparedScenario| {
-            (scenario.scenario.name.clone(), tools.only(&scenario.requirements(environment)).versions())
+            (scenario.scenario.name.clone(), scenario.tools(environment, tools).versions())
         };
         self.scenarios.iter().map(of_scenario).collect()
     }
@@ -148,6 +148,11 @@ impl PreparedScenario {
             EnvironmentName::Docker | EnvironmentName::Kind | EnvironmentName::Kube => self.on_local().in_containers(),
             EnvironmentName::Local => self.on_local(),
         }
+    }
+
+    /// Of what was found for all scenarios of a run, its own.
+    pub fn tools(&self, environment: EnvironmentName, found: &Tools) -> Tools {
+        found.only(&self.requirements(environment))
     }
 
     fn on_local(&self) -> Requirements {
@@ -202,7 +207,7 @@ impl PreparedScenario {
     /// Why an environment that serves its API itself cannot run it: the kubectl that the scenario names is too old for that.
     pub fn needs_a_cluster(&self, environment: EnvironmentName, tools: &Tools) -> Option<Halt> {
         let versions = self.scenario.workstation.kubectl.as_ref()?;
-        let tools = tools.only(&self.requirements(environment));
+        let tools = self.tools(environment, tools);
         let is_served = matches!(environment, EnvironmentName::Local | EnvironmentName::Docker);
         let kubectl = tools.get("kubectl").filter(|tool| is_served && !kubectl::speaks_websocket(&tool.version))?;
         Some(Halt::unverified(
@@ -244,7 +249,7 @@ impl PreparedScenario {
         as_written: AsWritten,
         tools: &Tools,
     ) -> DrillOutcome {
-        let tools = &tools.only(&self.requirements(environment));
+        let tools = &self.tools(environment, tools);
         let errata = plan.errata.iter().map(|erratum| ErratumOutcome {
             id: erratum.id.clone(),
             source: erratum.source.clone(),

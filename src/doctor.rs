@@ -99,11 +99,8 @@ pub async fn examine(
     if !requirements.engine.is_empty() {
         findings.push(engine::examine(&requirements.engine).await);
     }
-    if !requirements.kubectl.is_empty() {
-        findings.push(kubectl::examine(&requirements.kubectl).await);
-    }
-    for (versions, needed_by) in &requirements.pinned_kubectl {
-        findings.push(kubectl::examine_pinned(versions, needed_by).await);
+    for (versions, needed_by) in &requirements.kubectl {
+        findings.push(kubectl::examine(versions.as_ref(), needed_by).await);
     }
     let mut go = requirements.go.clone();
     for (program, needed_by) in requirements.real.iter().filter_map(|(name, by)| Some((real_program::of(name)?, by))) {
@@ -131,7 +128,7 @@ pub async fn examine(
 
 /// The kubectl that drills run.
 pub async fn kubectl() -> Option<Tool> {
-    kubectl::examine(&BTreeSet::new()).await.found
+    kubectl::examine(None, &BTreeSet::new()).await.found
 }
 
 /// Installs what is missing and can be installed, telling each thing as it begins. Whether it helped is for the next `examine`

@@ -46,13 +46,8 @@ impl KubernetesError {
 
     /// Whether nobody answered, or somebody who could not: a server that starts or stops. The same may be asked again.
     pub fn is_away(&self) -> bool {
-        match self {
-            Self::Api { source, .. } => match &**source {
-                kube::Error::Api(status) => status.code >= 500,
-                _ => true,
-            },
-            Self::NotServed { .. } | Self::Unreadable { .. } | Self::Refused(_) | Self::Deadline { .. } => false,
-        }
+        let cannot = |source: &kube::Error| matches!(source, kube::Error::Api(status) if status.code >= 500);
+        !self.is_answer() || matches!(self, Self::Api { source, .. } if cannot(source))
     }
 
     /// Whether a cluster has no room for more, in the words of its admission, its limits and its scheduler.

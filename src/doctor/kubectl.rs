@@ -23,16 +23,22 @@ pub fn pinned(versions: &VersionRange) -> String {
     format!("kubectl-{}", versions.versions())
 }
 
-/// Looks for one of these versions.
-pub async fn examine_pinned(versions: &VersionRange, needed_by: &BTreeSet<String>) -> Finding {
+/// Looks for one of these versions, or for one that every environment can do with.
+pub async fn examine(versions: Option<&VersionRange>, needed_by: &BTreeSet<String>) -> Finding {
+    match versions {
+        Some(versions) => examine_pinned(versions, needed_by).await,
+        None => examine_any(needed_by).await,
+    }
+}
+
+async fn examine_pinned(versions: &VersionRange, needed_by: &BTreeSet<String>) -> Finding {
     let found = best_of(&seen(is_kubectl_of_a_version).await, versions).cloned();
     let tools = tools_folder().unwrap_or_else(|| PathBuf::from("PATH"));
     let remedy = format!("put {versions} into PATH, or into {} as {}", tools.display(), pinned(versions));
     Finding { what: pinned(versions), found, needed_by: needed_by.clone(), remedy, fix: None }
 }
 
-/// Looks for one that serves every scenario that names none.
-pub async fn examine(needed_by: &BTreeSet<String>) -> Finding {
+async fn examine_any(needed_by: &BTreeSet<String>) -> Finding {
     let seen = seen(|name| name == "kubectl").await;
     let found = best(&seen).cloned();
     let wanted = format!("kubectl {}.{} or newer", MINIMUM.0, MINIMUM.1);

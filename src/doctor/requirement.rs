@@ -11,10 +11,8 @@ use crate::scenario::VersionRange;
 pub struct Requirements {
     /// Debian packages, each with what asks for it: an image, the sandbox.
     pub packages: BTreeMap<String, BTreeSet<String>>,
-    /// What asks for kubectl, if anything does.
-    pub kubectl: BTreeSet<String>,
-    /// Versions of kubectl that one is needed of, and what asks for them.
-    pub pinned_kubectl: BTreeMap<VersionRange, BTreeSet<String>>,
+    /// Versions of kubectl that one is needed of, `None` being any that every environment can do with, and what asks for them.
+    pub kubectl: BTreeMap<Option<VersionRange>, BTreeSet<String>>,
     /// Programs that Go builds, and what asks for them.
     pub go: BTreeMap<&'static GoProgram, BTreeSet<String>>,
     /// Packages for Python in one version each (`gsutil==5.34`), and what asks for them.
@@ -47,11 +45,7 @@ impl Requirements {
 
     /// Adds kubectl, in one of these versions or in any.
     pub fn kubectl(&mut self, versions: Option<&VersionRange>, needed_by: &str) {
-        let all = match versions {
-            Some(versions) => self.pinned_kubectl.entry(versions.clone()).or_default(),
-            None => &mut self.kubectl,
-        };
-        all.insert(needed_by.to_owned());
+        self.kubectl.entry(versions.cloned()).or_default().insert(needed_by.to_owned());
     }
 
     /// Adds a program that Go builds.
@@ -84,9 +78,8 @@ impl Requirements {
                 all.entry(name).or_default().extend(needed_by);
             }
         }
-        self.kubectl.extend(others.kubectl);
-        for (versions, needed_by) in others.pinned_kubectl {
-            self.pinned_kubectl.entry(versions).or_default().extend(needed_by);
+        for (versions, needed_by) in others.kubectl {
+            self.kubectl.entry(versions).or_default().extend(needed_by);
         }
         self.engine.extend(others.engine);
         self.namespaces.extend(others.namespaces);
@@ -100,7 +93,7 @@ impl Requirements {
         let mut names: BTreeSet<&str> = self.packages.keys().map(String::as_str).collect();
         names.extend(self.python.keys().map(|requirement| python::name(requirement)));
         names.extend(self.npm.keys().map(|requirement| npm::name(requirement)));
-        names.extend((!self.kubectl.is_empty() || !self.pinned_kubectl.is_empty()).then_some("kubectl"));
+        names.extend((!self.kubectl.is_empty()).then_some("kubectl"));
         names.extend(self.go.keys().map(|program| program.name));
         for program in self.real.keys().filter_map(|name| real_program::of(name)) {
             names.insert(program.name);
@@ -121,9 +114,9 @@ impl Requirements {
     /// What it comes to where images hold what is installed, and pods are containers: an engine, and programs that images take from
     /// this machine.
     pub fn in_containers(self) -> Self {
-        let Self { kubectl, pinned_kubectl, go, real, .. } = self;
+        let Self { kubectl, go, real, .. } = self;
         let engine = BTreeSet::from(["the docker environment".to_owned()]);
-        Self { kubectl, pinned_kubectl, go, real, engine, ..Self::default() }
+        Self { kubectl, go, real, engine, ..Self::default() }
     }
 
     /// Adds what redrill's own tests start beside what the scenarios need.
@@ -131,7 +124,7 @@ impl Requirements {
         for package in ["busybox-static", "dash", "libxml2-utils", "postgresql-15", "restic", "uidmap", "util-linux"] {
             self.package(package, "the tests");
         }
-        self.kubectl.insert("the tests".to_owned());
+        self.kubectl(None, "the tests");
         self.go(&GCS_SERVER, "the tests");
         self.go(&HELM, "the tests");
         self.go(&HELM_DIFF, "the tests");

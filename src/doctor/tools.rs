@@ -38,7 +38,7 @@ impl Tools {
         let names = requirements.names();
         let mut tools = self.clone();
         // A scenario has one kubectl.
-        for versions in requirements.pinned_kubectl.keys() {
+        for versions in requirements.kubectl.keys().flatten() {
             match self.found.get(&kubectl::pinned(versions)) {
                 Some(pinned) => tools.found.insert("kubectl".to_owned(), pinned.clone()),
                 None => tools.found.remove("kubectl"),
@@ -98,7 +98,7 @@ mod tests {
         requirements.npm("@a/b@1.2.3", "x");
         let mut more = Requirements::default();
         more.package("restic", "y");
-        more.kubectl.insert("y".to_owned());
+        more.kubectl(None, "y");
         requirements.extend(more);
         let tools = Tools::of(&findings).only(&requirements);
         let names: Vec<_> = tools.iter().map(|(name, _)| name).collect();

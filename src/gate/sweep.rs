@@ -69,8 +69,14 @@ async fn meant(
 
 /// Does what may be done again from its beginning, as soon as the cluster answers.
 async fn when_back<T>(mut work: impl AsyncFnMut() -> Result<T, KubernetesError>) -> Result<T, KubernetesError> {
+    let mut is_told = false;
     wait_for("the cluster back", AWAY, async || match work().await {
-        Err(error) if error.is_away() => Ok(Err(chain(&error))),
+        Err(error) if error.is_away() => {
+            if !std::mem::replace(&mut is_told, true) {
+                tracing::warn!(%error, "the cluster is away: it is waited for, {} s at most", AWAY.as_secs());
+            }
+            Ok(Err(chain(&error)))
+        }
         result => result.map(Ok),
     })
     .await

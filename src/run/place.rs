@@ -24,7 +24,7 @@ pub async fn local(
     tools: &Tools,
     record: &Record,
 ) -> Result<Environment, EnvironmentError> {
-    let tools = &tools.only(&scenario.requirements(EnvironmentName::Local));
+    let tools = &scenario.tools(EnvironmentName::Local, tools);
     let kubectl = tools.get("kubectl").map(|tool| tool.path.clone());
     let config = LocalConfig {
         program: std::env::current_exe().map_err(EnvironmentError::io("find the running program"))?,
@@ -272,7 +272,7 @@ mod in_containers {
     /// The drill's own images, by the reference of its own pods.
     fn own(scenario: &PreparedScenario, tools: &Tools) -> Result<BTreeMap<String, Recipe>, EnvironmentError> {
         // What another scenario of the run needs says nothing about this one's.
-        let tools = tools.only(&scenario.requirements(EnvironmentName::Docker));
+        let tools = scenario.tools(EnvironmentName::Docker, tools);
         let mut operator = operator_programs(&tools, &[&HELM, &HELM_DIFF]);
         operator.extend(tools.get("kubectl").map(|tool| ("kubectl".to_owned(), tool.path.clone())));
         let own = OwnPrograms {

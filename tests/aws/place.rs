@@ -1,7 +1,7 @@
 //! A local environment with the stack of Rocket.Chat's page, two trivial programs in its containers, its account, and the operator's
 //! workstation with the checkout.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -237,8 +237,8 @@ fn throwaway() -> Value {
 
 /// kubectl and aws, which `redrill doctor --install --tests` gets.
 async fn tools() -> (PathBuf, PathBuf) {
-    let this = BTreeSet::from(["this test".to_owned()]);
-    let mut requirements = Requirements { kubectl: this, ..Requirements::default() };
+    let mut requirements = Requirements::default();
+    requirements.kubectl(None, "this test");
     requirements.python(python::AWSCLI, "this test");
     let findings = doctor::examine(&requirements, || Ok(())).await.unwrap();
     let tools = doctor::Tools::of(&findings);

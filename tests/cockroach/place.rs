@@ -1,6 +1,6 @@
 //! A local environment with a CockroachDB's stand-in, its client pod, a bucket and the operator's workstation.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -262,8 +262,8 @@ fn public_service() -> Value {
 
 /// kubectl and the store's server, which `redrill doctor --install --tests` gets.
 async fn tools() -> (PathBuf, PathBuf) {
-    let this = BTreeSet::from(["this test".to_owned()]);
-    let mut requirements = Requirements { kubectl: this, ..Requirements::default() };
+    let mut requirements = Requirements::default();
+    requirements.kubectl(None, "this test");
     requirements.go(&GCS_SERVER, "this test");
     let findings = doctor::examine(&requirements, || Ok(())).await.unwrap();
     let tools = doctor::Tools::of(&findings);

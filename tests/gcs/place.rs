@@ -1,6 +1,6 @@
 //! A local environment with a store for Google Cloud Storage, and the short words for using it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -128,8 +128,8 @@ impl Place {
 
 /// kubectl and the store's server, which `redrill doctor --install --tests` gets.
 async fn tools() -> (PathBuf, PathBuf) {
-    let this = BTreeSet::from(["this test".to_owned()]);
-    let mut requirements = Requirements { kubectl: this, ..Requirements::default() };
+    let mut requirements = Requirements::default();
+    requirements.kubectl(None, "this test");
     requirements.go(&GCS_SERVER, "this test");
     requirements.python("gsutil==5.34", "this test");
     let findings = doctor::examine(&requirements, || Ok(())).await.unwrap();

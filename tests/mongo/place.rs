@@ -1,6 +1,6 @@
 //! A local environment with servers of MongoDB over directories of one claim, as a file system of EFS has them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -207,8 +207,8 @@ fn pod(name: &str, mut container: Value, mut mount: Value) -> Value {
 
 /// What `redrill doctor --install --tests` gets.
 async fn tools() -> Tools {
-    let this = BTreeSet::from(["this test".to_owned()]);
-    let mut requirements = Requirements { kubectl: this, ..Requirements::default() };
+    let mut requirements = Requirements::default();
+    requirements.kubectl(None, "this test");
     requirements.real("mongod", "this test");
     for package in ["python3-gridfs", "python3-pymongo"] {
         requirements.package(package, "this test");

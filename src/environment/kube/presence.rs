@@ -48,8 +48,8 @@ impl Kube {
                 return Err("the drill's porter does not answer".to_owned());
             }
             let mut seen = self.seen.0.lock().await;
-            let own = [room::PORTER, station::NAMESPACE].map(|own| gate.rooms.real(own).unwrap_or_default());
-            for namespace in gate.rooms.all().into_iter().filter(|name| own.contains(name)) {
+            let own = [room::PORTER, station::NAMESPACE].into_iter().filter_map(|own| gate.rooms.real(own).ok());
+            for namespace in own.filter(|namespace| gate.rooms.owns(namespace)) {
                 let pods = gate.rooms.kubernetes().list(kubernetes::POD, &namespace).await;
                 compare(&mut seen, &namespace, &pods.map_err(unanswered)?)?;
             }
