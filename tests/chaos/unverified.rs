@@ -78,8 +78,15 @@ fn as_nobody(place: &Place) -> Option<String> {
     for path in [place.state(), place.reports()] {
         chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
     }
-    let become_nobody = format!("set -- setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups \"$@\"");
-    Some(format!("export HOME={0} PATH={0}:$PATH; {become_nobody}", home.display()))
+    fs::create_dir(home.join("repository")).unwrap();
+    fs::write(home.join("redrill"), "").unwrap();
+    let home = home.display();
+    // Where the repository is, perhaps in root's home, nobody else may look.
+    let show =
+        format!("mount --bind . {home}/repository; mount --bind \"$1\" {home}/redrill; cd {home}/repository; shift");
+    let become_nobody =
+        format!("set -- setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups {home}/redrill \"$@\"");
+    Some(format!("{show}; export HOME={home} PATH={home}:$PATH; {become_nobody}"))
 }
 
 #[test]
